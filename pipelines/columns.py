@@ -1,0 +1,21 @@
+"""The one home of the column names of the source tables."""
+
+USER = "user_id"
+ITEM = "item_id"
+TIME = "timestamp"
+TYPE = "event_type"
+SESSION = "session_id"
+
+# Columns of the measuring protocol: a retrain ignores them and they are never features.
+ROW = "row_id"
+SPLIT = "split"
+EVAL = "eval"
+PROTOCOL = (ROW, SPLIT, EVAL)
+
+EVENTS = "events"
+ITEMS = "items"
+USERS = "users"
+TABLES = (EVENTS, ITEMS, USERS)
+
+# Events of this type are never positives, whatever the shop's specification says.
+RETURN = "return"

@@ -1,0 +1,157 @@
+"""What a stage hands to the next: small frozen JSON documents of paths, digests, counts and windows.
+
+Each contract holds the one before it, so that the last carries the whole provenance and every stage
+takes a single argument:
+
+    Ingested -> Snapshot -> Trained -> Evaluated -> Registered -> Sealed -> Verdict -> Released
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"{value.isoformat()} has no time zone; write for example {value.isoformat()}+00:00")
+    return value.astimezone(UTC)
+
+
+UtcTime = Annotated[datetime, AfterValidator(_utc)]
+
+
+class Document(BaseModel):
+    """A frozen value that refuses unknown fields, so that a typing mistake never passes in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Window(Document):
+    """Events with `start` <= time < `as_of`; no `start` means from the log's beginning."""
+
+    as_of: UtcTime
+    start: UtcTime | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Window":
+        if self.start is not None and self.start >= self.as_of:
+            raise ValueError(f"the window is empty: start {self.start} is not before as_of {self.as_of}")
+        return self
+
+
+class Artifact(Document):
+    """A stage's sealed output folder.
+
+    `key` names the inputs (stage, upstream digest, settings), `digest` the content (SHA-256 over the
+    manifest's files). Equal keys mean that the work need not be done again.
+    """
+
+    path: str
+    key: str
+    digest: str
+
+
+class Ingested(Artifact):
+    """A validated copy of the source: day partitions of events, and the item and user tables."""
+
+    source: str
+    window: Window
+    events: int
+    items: int
+    users: int
+    days: int
+    first_event: UtcTime
+    last_event: UtcTime
+
+
+class Snapshot(Artifact):
+    """Encoded tables, histories and split, made from events before `window.as_of` only."""
+
+    ingested: Ingested | None = None  # none where the benchmark encoded a data set folder directly
+    window: Window
+    users: int
+    items: int
+    events: int
+    train_events: int
+    valid_targets: int
+    test_targets: int
+    valid_from: UtcTime | None = None  # none where each user is cut at their own last events
+    test_from: UtcTime | None = None
+
+
+class Trained(Artifact):
+    """Item vectors, the exported user tower and the SavedModel of one training."""
+
+    snapshot: Snapshot
+    dimension: int
+    epochs: int
+    best_epoch: int
+    valid_recall_at_10: float
+
+
+class Evaluated(Artifact):
+    """Metrics of challenger, baselines and champion on the same events."""
+
+    trained: Trained
+    parent: int | None  # number of the release that was live when the challenger was judged
+    champion: str | None  # bundle digest of that release
+    metrics: dict[str, float]  # challenger: "recall@10", ...
+    baselines: dict[str, dict[str, float]]  # model name -> metrics
+
+
+class Registered(Artifact):
+    """The MLflow run and the registered model version."""
+
+    evaluated: Evaluated
+    experiment_id: str
+    run_id: str
+    model_name: str
+    model_version: str
+
+
+class Sealed(Artifact):
+    """The serving bundle. `digest` is the bundle's digest; `path` is the sealed folder."""
+
+    registered: Registered
+    kind: Literal["exact", "scann"]
+    recall: float  # of the index against exact search, at `recall_k`
+    recall_k: int
+
+
+class Check(Document):
+    """One question of the gate with its answer and evidence."""
+
+    name: str
+    passed: bool
+    value: float | None
+    threshold: float | None
+    reason: str
+
+
+class Verdict(Artifact):
+    """The gate's answer. `path` holds verdict.json and verdict.html."""
+
+    sealed: Sealed
+    accepted: bool
+    checks: tuple[Check, ...]
+
+
+class Released(Document):
+    """An acknowledged record of the release log, or the release that a dry run would have made."""
+
+    number: int
+    bundle: str  # bundle digest
+    parent: int | None
+    as_of: UtcTime
+    is_dry_run: bool = False
+
+
+class Origin(Document):
+    """Who asked for a run and why: goes into tags and release records, never into a digest."""
+
+    actor: str = "cli"
+    reason: str = "retrain"
+    dag_id: str | None = None
+    dag_run_id: str | None = None
+    git_revision: str | None = None

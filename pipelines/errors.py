@@ -1,0 +1,49 @@
+"""The mistakes Vitrine can name. Every message says what happened, where, the numbers and the remedy.
+
+`exit_status` is what the command line returns, and `is_retryable` tells an orchestrator whether
+running the same thing again can help.
+"""
+
+
+class VitrineError(Exception):
+    """Base of all errors that a user is meant to read; anything else is a defect of Vitrine."""
+
+    exit_status = 1
+    is_retryable = True
+
+
+class DataError(VitrineError):
+    """The shop's tables break the data contract. Running again on the same tables cannot help."""
+
+    exit_status = 2
+    is_retryable = False
+
+
+class SettingsError(VitrineError):
+    """A setting, option or specification is wrong; the message names the key and the value."""
+
+    exit_status = 2
+    is_retryable = False
+
+
+class GateRejected(VitrineError):
+    """The gate refused the challenger. The verdict holds the reasons; the old release stays live."""
+
+    exit_status = 3
+    is_retryable = False
+
+
+class CorruptArtifact(VitrineError):
+    """A file is missing, of another size or of another digest than its manifest says."""
+
+
+class BundleRefused(CorruptArtifact):
+    """A serving bundle failed its checks. It is never loaded; what was serving goes on serving."""
+
+    is_retryable = False
+
+
+class ReleaseConflict(VitrineError):
+    """Somebody released since this challenger was judged: judge it again against the new parent."""
+
+    is_retryable = False

@@ -1,0 +1,54 @@
+"""Where Vitrine keeps its things: the only reader of environment variables.
+
+What decides a stage's result stands in that stage's own settings class, next to its code.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.contracts import Document
+from pipelines.errors import SettingsError
+
+
+class Settings(Document):
+    """Places of one installation.
+
+    Attributes:
+        home: folder below which everything lies by default (VITRINE_HOME, default ./.vitrine).
+        artifacts: root of the stages' sealed folders (VITRINE_ARTIFACTS, default home/artifacts).
+        store: serving store with bundles and the release log (VITRINE_STORE, default home/store).
+        mlflow_uri: tracking server or database (MLFLOW_TRACKING_URI, default SQLite below home).
+        model_name: registered model in MLflow (VITRINE_MODEL, default "vitrine").
+        experiment: MLflow experiment (VITRINE_EXPERIMENT, default "vitrine").
+    """
+
+    home: Path
+    artifacts: Path
+    store: Path
+    mlflow_uri: str
+    model_name: str = "vitrine"
+    experiment: str = "vitrine"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment (of the process, unless given).
+
+    Raises:
+        SettingsError: a variable is set to nothing.
+    """
+    env = os.environ if environment is None else environment
+    names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
+             "VITRINE_MODEL", "VITRINE_EXPERIMENT")
+    for name in names:
+        if name in env and not env[name].strip():
+            raise SettingsError(f"{name} is set but empty: give it a value or unset it")
+    home = Path(env.get("VITRINE_HOME", ".vitrine")).expanduser().resolve()
+    return Settings(
+        home=home,
+        artifacts=Path(env.get("VITRINE_ARTIFACTS", home / "artifacts")),
+        store=Path(env.get("VITRINE_STORE", home / "store")),
+        mlflow_uri=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
+        model_name=env.get("VITRINE_MODEL", "vitrine"),
+        experiment=env.get("VITRINE_EXPERIMENT", "vitrine"),
+    )
