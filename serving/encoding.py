@@ -8,6 +8,7 @@ ever cut off.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,14 +45,6 @@ def gap_bucket(microseconds: npt.NDArray[np.int64]) -> Ints:
     return np.minimum(1 + np.floor(np.log2(seconds)), GAP_BUCKETS - 1).astype(np.int32)
 
 
-def visit_slots(time: npt.NDArray[np.int64], visits: int) -> npt.NDArray[np.int64]:
-    """Slot [events] of each event: the last visit lies in slot `visits` - 1, what is too old in slot 0."""
-    if not len(time):
-        return np.zeros(0, np.int64)
-    number = np.cumsum(np.diff(time, prepend=time[0]) > 0)
-    return np.maximum(visits - 1 - (number[-1] - number), 0)
-
-
 def encode(
     histories: Sequence[History],
     now: npt.NDArray[np.int64],
@@ -74,27 +67,50 @@ def encode(
         gaps int32 [batch, L] (bucket of the time since the slot before), wait int32 [batch] (bucket of
         the time since the last visit), user int32 [batch, K].
     """
-    batch, slots = len(histories), limits.visits
-    visits = np.zeros((batch, slots, item_inputs.shape[1]), np.float32)
-    counts = np.zeros((batch, slots), np.float32)
-    types = np.zeros((batch, slots, limits.event_types), np.float32)
-    gaps = np.zeros((batch, slots), np.int32)
+    batch, slots, types_known = len(histories), limits.visits, limits.event_types
+    cells = batch * slots
+    visits = np.zeros((cells, item_inputs.shape[1]), np.float32)
+    counts = np.zeros(cells, np.float32)
+    types = np.zeros((cells, types_known), np.float32)
+    gaps = np.zeros(cells, np.int32)
     wait = np.zeros(batch, np.int32)
-    for row, history in enumerate(histories):
-        kept = history.weight > 0
-        time, weight = history.time[kept], history.weight[kept]
-        if not len(time):
-            continue
-        slot = visit_slots(time, slots)
-        np.add.at(visits[row], slot, item_inputs[history.item[kept]] * weight[:, None])
-        np.add.at(counts[row], slot, weight)
-        np.add.at(types[row], (slot, history.type[kept]), weight)
-        is_first = np.diff(slot, prepend=-1) > 0
-        begins = time[is_first]
-        # A pooled first slot ends with its last event: the next gap is counted from there.
-        ends = time[np.append(np.flatnonzero(is_first)[1:] - 1, len(time) - 1)]
-        gaps[row, slot[is_first][1:]] = gap_bucket(begins[1:] - ends[:-1])
-        wait[row] = gap_bucket(now[row : row + 1] - time[-1])[0]
-    types /= np.maximum(counts, 1e-9)[:, :, None]
-    return {"visits": visits, "counts": counts, "types": types, "gaps": gaps, "wait": wait,
-            "user": user_tokens}
+    row, item, time, kind, weight = _joined(histories)
+    if len(row):
+        cell = row * slots + _slots(row, time, slots)
+        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        filled = cell[first]
+        visits[filled] = np.add.reduceat(item_inputs[item] * weight[:, None], first, axis=0)
+        counts[filled] = np.add.reduceat(weight, first)
+        types[:] = np.bincount(cell * types_known + kind, weight, cells * types_known).reshape(cells, types_known)
+        types /= np.maximum(counts, 1e-9)[:, None]
+        # A pooled slot ends with its last event: the gap of the slot after it is counted from there.
+        ends = time[np.append(first[1:], len(time)) - 1]
+        follows = np.flatnonzero(np.diff(row[first]) == 0)
+        gaps[filled[follows + 1]] = gap_bucket(time[first[follows + 1]] - ends[follows])
+        last = np.flatnonzero(np.diff(row, append=batch))
+        wait[row[last]] = gap_bucket(now[row[last]] - time[last])
+    return {
+        "visits": visits.reshape(batch, slots, -1), "counts": counts.reshape(batch, slots),
+        "types": types.reshape(batch, slots, -1), "gaps": gaps.reshape(batch, slots), "wait": wait,
+        "user": user_tokens,
+    }
+
+
+def _joined(histories: Sequence[History]) -> tuple[npt.NDArray[Any], ...]:
+    """Events of positive weight of all histories: row, item, time, type and weight, each [events]."""
+    parts = [[np.asarray(getattr(h, name)) for h in histories] for name in ("item", "time", "type", "weight")]
+    row = np.repeat(np.arange(len(histories)), [len(h.item) for h in histories])
+    if not len(row):
+        return row, row, row, row, row
+    item, time, kind, weight = (np.concatenate(part) for part in parts)
+    kept = weight > 0
+    return row[kept], item[kept], time[kept], kind[kept], weight[kept]
+
+
+def _slots(row: npt.NDArray[np.int64], time: npt.NDArray[np.int64], slots: int) -> npt.NDArray[np.int64]:
+    """Slot [events] of each event: a row's last visit lies in the last slot, what is too old in slot 0."""
+    begins = (np.diff(row, prepend=-1) > 0) | (np.diff(time, prepend=time[:1]) > 0)
+    number = np.cumsum(begins)
+    last = np.zeros(row[-1] + 1, np.int64)
+    last[row] = number  # of several writes to a row the last one stands
+    return np.maximum(slots - 1 - (last[row] - number), 0)

@@ -1,0 +1,153 @@
+"""Training batches: sequences of visits, every visit asked from what lies before it.
+
+A sequence is a run of one user's visits (a visit is all that happened at one instant). At each of its
+positions the model is asked for the whole next visit, so one pass over a history trains every position
+at once. Sequences of like length share a batch, so that little of it is padding.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.snapshot import TRAIN, SnapshotData
+from serving.encoding import gap_bucket
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The training log as visits: only TRAIN events of positive weight, by user, then time."""
+
+    event_ptr: npt.NDArray[np.int64]  # [visits + 1] into the event arrays
+    item: npt.NDArray[np.int32]  # [events]
+    type: npt.NDArray[np.int16]  # [events]
+    weight: npt.NDArray[np.float32]  # [events]
+    is_new: npt.NDArray[np.bool_]  # [events] the user's first meeting with the item: a target
+    time: npt.NDArray[np.int64]  # [visits]
+    user_ptr: npt.NDArray[np.int64]  # [users + 1] into the visits
+
+    @classmethod
+    def of(cls, data: SnapshotData) -> "Visits":
+        """Visits of a snapshot's training events."""
+        h = data.histories
+        user = np.repeat(np.arange(data.num_users), np.diff(h.indptr))
+        kept = np.flatnonzero((h.split == TRAIN) & (h.weight > 0))
+        user, item, time = user[kept], np.asarray(h.item[kept]), np.asarray(h.time[kept])
+        begins = np.ones(len(kept), bool)
+        begins[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
+        first = np.flatnonzero(begins)
+        _, met = np.unique(user.astype(np.int64) << 32 | item, return_index=True)
+        is_new = np.zeros(len(kept), bool)
+        is_new[met] = True
+        return cls(np.append(first, len(kept)), item, np.asarray(h.type[kept]), np.asarray(h.weight[kept]), is_new,
+                   time[first], np.searchsorted(user[first], np.arange(data.num_users + 1)))
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Inputs are the visits [first, last - 1), targets the visits [target, last) of `user`.
+
+    Visits of the user before `first` are pooled into one slot in front.
+    """
+
+    user: int
+    first: int
+    target: int
+    last: int
+
+
+def cut(visits: Visits, slots: int) -> list[Sequence]:
+    """Every visit is the target of exactly one sequence, whose inputs fill at most `slots` slots."""
+    found = []
+    for user in range(len(visits.user_ptr) - 1):
+        begin, end = int(visits.user_ptr[user]), int(visits.user_ptr[user + 1])
+        target = begin
+        while target < end:
+            # The first run fills the window; later ones advance by half of it and keep half as context.
+            last = min(end, target + (slots + 1 if target == begin else slots // 2))
+            first = max(begin, last - slots)  # one slot is left for what is pooled
+            found.append(Sequence(user, begin if first == begin + 1 else first, target, last))
+            target = last
+    return found
+
+
+def epoch(
+    visits: Visits, sequences: list[Sequence], user_tokens: npt.NDArray[np.int32], event_types: int,
+    slots_a_batch: int, rng: np.random.Generator,
+) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+    """Batches of all sequences in random order, those of like length together.
+
+    Yields dictionaries of arrays, with B sequences of T slots (slot 0 is the start: nothing known yet),
+    E events, Q questions and P (question, item) pairs:
+        event_item int32 [E], event_slot int32 [E] (b * T + t), event_weight float32 [E],
+        types float32 [B, T, types], gaps int32 [B, T], counts float32 [B, T], user int32 [B, K],
+        query_slot int32 [Q], query_wait int32 [Q], target_query int32 [P], target_item int32 [P],
+        target_weight float32 [P].
+    """
+    # Sorting by length with noise keeps batches random without padding everything to the longest.
+    length = np.array([s.last - s.first for s in sequences])
+    order = np.argsort(length * rng.uniform(0.9, 1.1, len(length)) + rng.uniform(0, 0.9, len(length)), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        end, longest = start, 0
+        while end < len(order) and (longest := max(longest, length[order[end]] + 1)) * (end - start + 1) <= slots_a_batch:
+            end += 1
+        end = max(end, start + 1)
+        batches.append(order[start:end])
+        start = end
+    rng.shuffle(batches)
+    for batch in batches:
+        yield _assemble(visits, [sequences[i] for i in batch], user_tokens, event_types)
+
+
+def _assemble(
+    visits: Visits, sequences: list[Sequence], user_tokens: npt.NDArray[np.int32], event_types: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    users = np.array([s.user for s in sequences])
+    begin = visits.user_ptr[users]
+    first, target, last = (np.array([getattr(s, n) for s in sequences]) for n in ("first", "target", "last"))
+    is_pooled = (first > begin).astype(np.int64)
+    inputs = last - 1 - first  # visits that stand alone
+    size = int((inputs + is_pooled).max()) + 1
+    row = np.arange(len(sequences))
+
+    # Input visits with their slot; the pooled ones all fall into slot 1.
+    seq, visit = _ranges(begin, last - 1)
+    slot = np.maximum(visit - first[seq] + 1 + is_pooled[seq], 1)
+    event_of, event = _ranges(visits.event_ptr[visit], visits.event_ptr[visit + 1])
+    event_slot = (seq * size + slot)[event_of]
+    weight = visits.weight[event]
+    cells = len(sequences) * size
+    counts = np.bincount(event_slot, weight, cells).astype(np.float32)
+    types = np.bincount(event_slot * event_types + visits.type[event], weight, cells * event_types)
+    types = types.reshape(cells, event_types) / np.maximum(counts, 1e-9)[:, None]
+    gaps = np.zeros(cells, np.int32)
+    later = np.flatnonzero((visit > begin[seq]) & ((visit > first[seq]) | (is_pooled[seq] == 0)) & (visit >= first[seq]))
+    gaps[seq[later] * size + slot[later]] = gap_bucket(visits.time[visit[later]] - visits.time[visit[later] - 1])
+
+    # Questions: each target visit, asked from the slot of the visit before it.
+    asked, question = _ranges(target, last)
+    query_slot = asked * size + question - first[asked] + is_pooled[asked]
+    wait = np.where(question > begin[asked],
+                    gap_bucket(visits.time[question] - visits.time[np.maximum(question - 1, 0)]), 0)
+    pair_query, pair = _ranges(visits.event_ptr[question], visits.event_ptr[question + 1])
+    new = visits.is_new[pair]
+    pair_query, pair = pair_query[new], pair[new]
+    del row
+    return {
+        "event_item": visits.item[event], "event_slot": event_slot.astype(np.int32), "event_weight": weight,
+        "types": types.reshape(len(sequences), size, event_types).astype(np.float32),
+        "gaps": gaps.reshape(len(sequences), size), "counts": counts.reshape(len(sequences), size),
+        "user": user_tokens[users], "query_slot": query_slot.astype(np.int32), "query_wait": wait.astype(np.int32),
+        "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
+        "target_weight": visits.weight[pair],
+    }
+
+
+def _ranges(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For half-open ranges: the number of the range each member belongs to, and the members."""
+    lengths = np.maximum(last - first, 0)
+    owner = np.repeat(np.arange(len(first)), lengths)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return owner, first[owner] + offset

@@ -1,0 +1,62 @@
+"""Item tower: an item is its own embedding plus what its features say."""
+
+import numpy as np
+
+from models.legacy_keras import tf
+from pipelines.snapshot import SnapshotData
+
+
+class ItemTower(tf.keras.layers.Layer):
+    """Rows of items -> vectors.
+
+    vector = id embedding + weighted bag of feature tokens + projected dense features. The id embedding is
+    left out for a random part of the items in each training step, and for good where an item has no
+    training event, so that new products live on their features (DropoutNet, Volkovs et al. 2017).
+
+    The prior stands for popularity: it starts at the log of the item's share of the training events.
+    """
+
+    def __init__(self, data: SnapshotData, dimension: int, id_dropout: float) -> None:
+        super().__init__(name="item_tower")
+        items = data.num_items
+        self.id_dropout = id_dropout
+        self.dimension = dimension
+        self.is_known = tf.constant((data.item_counts > 0)[:, None], tf.float32)
+        rows = np.repeat(np.arange(items), np.diff(data.item_tokens_indptr))
+        self.bags = tf.SparseTensor(
+            np.stack([rows, data.item_tokens], axis=1).astype(np.int64),
+            np.asarray(data.item_token_weights), (items, max(data.spec["item_token_count"], 1)),
+        )
+        self.bag_ptr = tf.constant(data.item_tokens_indptr)
+        self.dense = tf.constant(data.item_dense)
+        share = (data.item_counts + 1.0) / (data.item_counts.sum() + items)
+        self.log_share = np.log(share * items).astype(np.float32)
+        normal = tf.keras.initializers.RandomNormal
+        scale, tokens = dimension**-0.5, self.bags.shape[1]
+        self.ids = self.add_weight("ids", (items, self.dimension), initializer=normal(stddev=0.3 * scale))
+        self.tokens = self.add_weight("tokens", (tokens, self.dimension), initializer=normal(stddev=0.3 * scale))
+        self.prior = self.add_weight("prior", (items,), initializer=tf.constant_initializer(self.log_share))
+        self.project = tf.keras.layers.Dense(self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
+
+    def content(self, items: tf.Tensor | None) -> tf.Tensor:
+        """Feature part of the vectors [n, dimension] of `items` [n]; None means the whole catalogue."""
+        if items is None:
+            words = tf.sparse.sparse_dense_matmul(self.bags, self.tokens)
+            return words + self.project(self.dense)
+        first = tf.gather(self.bag_ptr, items)
+        lengths = tf.gather(self.bag_ptr, items + 1) - first
+        at = tf.ragged.range(first, first + lengths).flat_values
+        owner = tf.repeat(tf.range(tf.size(items)), lengths)
+        part = tf.gather(self.tokens, tf.gather(self.bags.indices[:, 1], at))
+        part *= tf.gather(self.bags.values, at)[:, None]
+        words = tf.math.unsorted_segment_sum(part, owner, tf.size(items))
+        return words + self.project(tf.gather(self.dense, items))
+
+    def call(self, items: tf.Tensor | None, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Vectors [n, dimension] and priors [n] of `items` [n], or of the whole catalogue for None."""
+        ids, known, prior = self.ids, self.is_known, self.prior
+        if items is not None:
+            ids, known, prior = (tf.gather(table, items) for table in (ids, known, prior))
+        if training and self.id_dropout > 0:
+            known *= tf.cast(tf.random.uniform(tf.shape(known)) >= self.id_dropout, tf.float32)
+        return ids * known + self.content(items), prior

@@ -1,0 +1,122 @@
+"""Training of the two towers: epochs, validation after each, and the weights of the best one."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.batches import Visits, cut, epoch
+from models.item_tower import ItemTower
+from models.legacy_keras import tf
+from models.ranking import rank, sample
+from models.requests import request_inputs
+from models.two_tower import Sampling, TwoTower
+from models.user_tower import UserTower
+from pipelines.errors import DataError, VitrineError
+from pipelines.progress import Progress, duration, log
+from pipelines.snapshot import VALID, Queries, SnapshotData
+from pipelines.train_settings import TrainSettings
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class Fitted:
+    """A trained model with the weights of its best epoch."""
+
+    model: TwoTower
+    curves: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
+    seconds: list[float] = field(default_factory=list)  # one entry an epoch, training without validation
+    best_epoch: int = 0
+    best_recall: float = -1.0
+
+    def item_matrices(self) -> tuple[Floats, Floats]:
+        """Score vectors [items, D + 1], whose last column is the prior, and input vectors [items, D]."""
+        vectors, prior = self.model.items(None)
+        return np.concatenate([vectors, prior[:, None]], axis=1).astype(np.float32), vectors.numpy()
+
+
+class _Current:
+    """The model as it stands, for ranking."""
+
+    name = "two_tower"
+
+    def __init__(self, fitted: Fitted) -> None:
+        self.vectors, self.inputs = fitted.item_matrices()
+        self.tower = tf.function(fitted.model.users.call, reduce_retracing=True)
+
+    def scores(self, data: SnapshotData, queries: Queries) -> Floats:
+        inputs = request_inputs(data, queries, self.inputs)
+        return self.tower({k: tf.constant(v) for k, v in inputs.items()}).numpy() @ self.vectors.T
+
+
+def build(data: SnapshotData, settings: TrainSettings) -> TwoTower:
+    """An untrained model for a snapshot."""
+    items = ItemTower(data, settings.dimension, settings.id_dropout)
+    users = UserTower(settings.dimension, settings.blocks, settings.heads, settings.dropout,
+                      data.spec["visits"], data.spec["user_token_count"])
+    sampling = Sampling(data.num_items <= settings.full_softmax_below, settings.negatives)
+    model = TwoTower(items, users, sampling, data.num_items)
+    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(settings.learning_rate))
+    model.sparse_optimizer = tf.keras.optimizers.legacy.Adagrad(settings.table_learning_rate)
+    return model
+
+
+def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
+    """Train until the validation recall@10 has not risen for `settings.patience` epochs.
+
+    Raises:
+        DataError: there is nothing to learn from or to validate on.
+        VitrineError: the loss is no longer finite.
+    """
+    tf.keras.utils.set_random_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    visits = Visits.of(data)
+    sequences = cut(visits, data.spec["visits"])
+    valid = sample(data.queries(VALID), settings.valid_targets, settings.seed)
+    if not visits.is_new.any() or not len(valid):
+        raise DataError(f"{int(visits.is_new.sum())} training targets and {len(valid)} validation questions: "
+                        "both are needed; give a longer window")
+    fitted = Fitted(build(data, settings))
+    slots = int(np.clip(sum(s.last - s.first + 1 for s in sequences) / settings.steps, 256, settings.batch_slots))
+    step = None
+    best: list[Any] = []
+    log.info("train: %s sequences, %s questions, %s targets, %s items, %s", f"{len(sequences):,}",
+             f"{len(visits.time):,}", f"{int(visits.is_new.sum()):,}", f"{data.num_items:,}",
+             "full softmax" if fitted.model.sampling.is_full else f"{settings.negatives} shared negatives")
+    for number in range(1, settings.max_epochs + 1):
+        started = time.monotonic()
+        progress = Progress(f"epoch {number} of {settings.max_epochs}", len(visits.time), "questions")
+        total, asked = 0.0, 0
+        for batch in epoch(visits, sequences, data.user_tokens, len(data.spec["event_types"]), slots, rng):
+            step = step or _compiled(fitted.model, batch)
+            loss = float(step({k: tf.constant(v) for k, v in batch.items()}))
+            if not np.isfinite(loss):
+                raise VitrineError(f"the loss became {loss} in epoch {number}: lower learning_rate, now {settings.learning_rate}")
+            total, asked = total + loss * len(batch["target_item"]), asked + len(batch["target_item"])
+            progress.advance(len(batch["query_slot"]), f"loss {total / max(asked, 1):.4f}")
+        fitted.seconds.append(time.monotonic() - started)
+        ranking = rank(_Current(fitted), data, valid, k=10)
+        recall = float((ranking.rank > 0).mean())
+        fitted.curves.append({"epoch": number, "loss": total / max(asked, 1), "valid_recall@10": recall})
+        is_best = recall > fitted.best_recall
+        log.info("epoch %d: loss %.4f, valid recall@10 %.4f%s, trained in %s", number, total / max(asked, 1), recall,
+                 " (best so far)" if is_best else "", duration(fitted.seconds[-1]))
+        if is_best:
+            fitted.best_epoch, fitted.best_recall, best = number, recall, fitted.model.get_weights()
+        elif number - fitted.best_epoch >= settings.patience:
+            log.info("train: stopped early, no better epoch since %d", fitted.best_epoch)
+            break
+    fitted.model.set_weights(best)
+    return fitted
+
+
+def _compiled(model: TwoTower, batch: dict[str, npt.NDArray[Any]]) -> Any:
+    """The training step, traced once for every shape that a batch can have."""
+    fixed = ("types", "user")  # their last axis is part of the model
+    signature = {
+        k: tf.TensorSpec([None] * (v.ndim - 1) + [v.shape[-1] if k in fixed else None], v.dtype) for k, v in batch.items()
+    }
+    return tf.function(lambda inputs: model.train_step(inputs)["loss"], input_signature=[signature])

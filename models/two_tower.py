@@ -1,0 +1,91 @@
+"""The two towers in one space, trained by softmax over items."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.item_tower import ItemTower
+from models.legacy_keras import tf, tfrs
+from models.user_tower import UserTower
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the softmax is formed: over the whole catalogue, or over targets and shared negatives."""
+
+    is_full: bool
+    negatives: int  # uniform negatives shared by a batch, beside the batch's own targets
+
+
+class TwoTower(tfrs.Model):
+    """Questions of a batch against items; the score is the inner product plus the item's prior.
+
+    A small catalogue is scored whole. Above that, the batch's targets and uniform negatives stand for it,
+    with logQ correction (Yi et al. 2019), by the TFRS retrieval task.
+    """
+
+    def __init__(self, items: ItemTower, users: UserTower, sampling: Sampling, num_items: int) -> None:
+        super().__init__(name="two_tower")
+        self.items, self.users, self.sampling, self.num_items = items, users, sampling, num_items
+        self.task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
+
+    def question_vectors(self, batch: dict[str, tf.Tensor], vectors: tf.Tensor, row_of: tf.Tensor, training: bool) -> tf.Tensor:
+        """User vectors [Q, D] for the batch's questions; `vectors`[`row_of`] are the events' items."""
+        shape = tf.shape(batch["counts"])
+        events = tf.gather(vectors, row_of) * batch["event_weight"][:, None]
+        cells = tf.math.unsorted_segment_sum(events, batch["event_slot"], shape[0] * shape[1])
+        inputs = {**batch, "visits": tf.reshape(cells, (shape[0], shape[1], self.users.dimension))}
+        state, bags = self.users.states(inputs, training=training)
+        at = batch["query_slot"]
+        flat = [tf.gather(tf.reshape(part, (-1, self.users.dimension)), at) for part in (state, *bags)]
+        user = tf.gather(batch["user"], at // shape[1])
+        return self.users.read(flat[0], flat[1:], batch["query_wait"], user, training=training)
+
+    def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Mean softmax cross-entropy over the batch's (question, item) pairs."""
+        if self.sampling.is_full:
+            return self._full_loss(inputs, training)
+        return self._sampled_loss(inputs, training)
+
+    def _full_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
+        vectors, prior = self.items(None, training=training)
+        questions = self.question_vectors(batch, vectors, batch["event_item"], training)
+        logits = tf.matmul(questions, vectors, transpose_b=True) + prior
+        normaliser = tf.reduce_logsumexp(logits, axis=1)
+        hit = tf.gather_nd(logits, tf.stack([batch["target_query"], batch["target_item"]], axis=1))
+        weight = batch["target_weight"]
+        loss = (tf.gather(normaliser, batch["target_query"]) - hit) * weight
+        return tf.reduce_sum(loss) / tf.maximum(tf.reduce_sum(weight), 1e-9)
+
+    def _sampled_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
+        targets = batch["target_item"]
+        drawn = tf.random.uniform((self.sampling.negatives,), 0, self.num_items, tf.int32)
+        needed, row_of = tf.unique(tf.concat([batch["event_item"], targets, drawn], axis=0))
+        vectors, prior = self.items(needed, training=training)
+        events, pairs = tf.size(batch["event_item"]), tf.size(targets)
+        questions = self.question_vectors(batch, vectors, row_of[:events], training)
+        candidates = tf.concat([vectors, prior[:, None]], axis=1)
+        asked = tf.gather(tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0), batch["target_query"])
+        offered = tf.concat([targets, drawn], axis=0)
+        # Expected number of times that an item is offered: once in `num_items` a draw, and as a target.
+        uniform = tf.cast(self.sampling.negatives, tf.float32) / self.num_items
+        share = tf.gather(tf.exp(tf.stop_gradient(self.items.log_share_of)), offered) / self.num_items
+        expected = uniform + share * tf.cast(pairs, tf.float32)
+        total = self.task(
+            asked, tf.gather(candidates, row_of[events:]), sample_weight=batch["target_weight"],
+            candidate_sampling_probability=expected, candidate_ids=tf.as_string(offered), compute_metrics=False,
+        )
+        return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
+
+    def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
+        """One step: tables whose gradients are sparse go to the sparse optimiser, the rest to the dense one."""
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(inputs, training=True)
+        variables = self.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        sparse = [(g, v) for g, v in pairs if isinstance(g, tf.IndexedSlices) and v.shape[0] == self.num_items]
+        names = {v.ref() for _, v in sparse}
+        self.optimizer.apply_gradients([(g, v) for g, v in pairs if v.ref() not in names])
+        if sparse:
+            self.sparse_optimizer.apply_gradients(sparse)
+        return {"loss": loss}

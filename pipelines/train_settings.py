@@ -1,0 +1,40 @@
+"""What decides a training, apart from the data."""
+
+from pydantic import Field
+
+from pipelines.contracts import Document
+
+
+class TrainSettings(Document):
+    """One configuration for every shop; what has to adapt, adapts to catalogue size and log length.
+
+    Attributes:
+        dimension: of item and user vectors.
+        blocks, heads, dropout: of the user tower's transformer; dropout also on the bags.
+        id_dropout: part of the items whose id embedding is left out of a step.
+        learning_rate: of Adam, for all but tables with sparse gradients.
+        table_learning_rate: of Adagrad, for the tables of a large catalogue.
+        max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
+        steps: training steps an epoch that a short log is cut into.
+        batch_slots: slots of visits, padding included, of a batch of a long log.
+        full_softmax_below: catalogues of at most so many items are scored whole in the loss.
+        negatives: uniform negatives a step above that.
+        valid_targets: validation events that are ranked after each epoch, at most.
+        seed: of initial weights, dropout and the order of batches.
+    """
+
+    dimension: int = Field(64, ge=4, le=1024)
+    blocks: int = Field(2, ge=0, le=12)
+    heads: int = Field(2, ge=1, le=16)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    table_learning_rate: float = Field(0.1, gt=0)
+    max_epochs: int = Field(30, ge=1)
+    patience: int = Field(4, ge=1)
+    steps: int = Field(64, ge=1)
+    batch_slots: int = Field(4096, ge=64)
+    full_softmax_below: int = Field(50_000, ge=0)
+    negatives: int = Field(1024, ge=1)
+    valid_targets: int = Field(10_000, ge=1)
+    seed: int = 17
