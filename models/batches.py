@@ -110,7 +110,6 @@ def _assemble(
     is_pooled = (first > begin).astype(np.int64)
     inputs = last - 1 - first  # visits that stand alone
     size = int((inputs + is_pooled).max()) + 1
-    row = np.arange(len(sequences))
 
     # Input visits with their slot; the pooled ones all fall into slot 1.
     seq, visit = _ranges(begin, last - 1)
@@ -123,7 +122,7 @@ def _assemble(
     types = np.bincount(event_slot * event_types + visits.type[event], weight, cells * event_types)
     types = types.reshape(cells, event_types) / np.maximum(counts, 1e-9)[:, None]
     gaps = np.zeros(cells, np.int32)
-    later = np.flatnonzero((visit > begin[seq]) & ((visit > first[seq]) | (is_pooled[seq] == 0)) & (visit >= first[seq]))
+    later = np.flatnonzero((visit > begin[seq]) & (visit >= first[seq]))
     gaps[seq[later] * size + slot[later]] = gap_bucket(visits.time[visit[later]] - visits.time[visit[later] - 1])
 
     # Questions: each target visit, asked from the slot of the visit before it.
@@ -134,7 +133,6 @@ def _assemble(
     pair_query, pair = _ranges(visits.event_ptr[question], visits.event_ptr[question + 1])
     new = visits.is_new[pair]
     pair_query, pair = pair_query[new], pair[new]
-    del row
     return {
         "event_item": visits.item[event], "event_slot": event_slot.astype(np.int32), "event_weight": weight,
         "types": types.reshape(len(sequences), size, event_types).astype(np.float32),

@@ -30,12 +30,12 @@ class ItemTower(tf.keras.layers.Layer):
         self.bag_ptr = tf.constant(data.item_tokens_indptr)
         self.dense = tf.constant(data.item_dense)
         share = (data.item_counts + 1.0) / (data.item_counts.sum() + items)
-        self.log_share = np.log(share * items).astype(np.float32)
+        self.share = tf.constant(share, tf.float32)
         normal = tf.keras.initializers.RandomNormal
         scale, tokens = dimension**-0.5, self.bags.shape[1]
         self.ids = self.add_weight("ids", (items, self.dimension), initializer=normal(stddev=0.3 * scale))
         self.tokens = self.add_weight("tokens", (tokens, self.dimension), initializer=normal(stddev=0.3 * scale))
-        self.prior = self.add_weight("prior", (items,), initializer=tf.constant_initializer(self.log_share))
+        self.prior = self.add_weight("prior", (items,), initializer=tf.constant_initializer(np.log(share * items)))
         self.project = tf.keras.layers.Dense(self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
 
     def content(self, items: tf.Tensor | None) -> tf.Tensor:

@@ -12,6 +12,7 @@ from models.item_tower import ItemTower
 from models.legacy_keras import tf
 from models.ranking import rank, sample
 from models.requests import request_inputs
+from models.served_tower import ServedTower
 from models.two_tower import Sampling, TwoTower
 from models.user_tower import UserTower
 from pipelines.errors import DataError, VitrineError
@@ -43,13 +44,13 @@ class _Current:
 
     name = "two_tower"
 
-    def __init__(self, fitted: Fitted) -> None:
+    def __init__(self, fitted: Fitted, tower: ServedTower) -> None:
         self.vectors, self.inputs = fitted.item_matrices()
-        self.tower = tf.function(fitted.model.users.call, reduce_retracing=True)
+        self.tower = tower
 
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         inputs = request_inputs(data, queries, self.inputs)
-        return self.tower({k: tf.constant(v) for k, v in inputs.items()}).numpy() @ self.vectors.T
+        return self.tower.serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy() @ self.vectors.T
 
 
 def build(data: SnapshotData, settings: TrainSettings) -> TwoTower:
@@ -81,7 +82,7 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
                         "both are needed; give a longer window")
     fitted = Fitted(build(data, settings))
     slots = int(np.clip(sum(s.last - s.first + 1 for s in sequences) / settings.steps, 256, settings.batch_slots))
-    step = None
+    step, tower = None, ServedTower(fitted.model.users, data.spec)
     best: list[Any] = []
     log.info("train: %s sequences, %s questions, %s targets, %s items, %s", f"{len(sequences):,}",
              f"{len(visits.time):,}", f"{int(visits.is_new.sum()):,}", f"{data.num_items:,}",
@@ -98,7 +99,7 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
             total, asked = total + loss * len(batch["target_item"]), asked + len(batch["target_item"])
             progress.advance(len(batch["query_slot"]), f"loss {total / max(asked, 1):.4f}")
         fitted.seconds.append(time.monotonic() - started)
-        ranking = rank(_Current(fitted), data, valid, k=10)
+        ranking = rank(_Current(fitted, tower), data, valid, k=10)
         recall = float((ranking.rank > 0).mean())
         fitted.curves.append({"epoch": number, "loss": total / max(asked, 1), "valid_recall@10": recall})
         is_best = recall > fitted.best_recall

@@ -66,13 +66,12 @@ class TwoTower(tfrs.Model):
         candidates = tf.concat([vectors, prior[:, None]], axis=1)
         asked = tf.gather(tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0), batch["target_query"])
         offered = tf.concat([targets, drawn], axis=0)
-        # Expected number of times that an item is offered: once in `num_items` a draw, and as a target.
-        uniform = tf.cast(self.sampling.negatives, tf.float32) / self.num_items
-        share = tf.gather(tf.exp(tf.stop_gradient(self.items.log_share_of)), offered) / self.num_items
-        expected = uniform + share * tf.cast(pairs, tf.float32)
+        # The part of the offered rows that an item takes up on average: by uniform draws, and as a target.
+        drawn_part = tf.cast(self.sampling.negatives, tf.float32) / tf.cast(self.sampling.negatives + pairs, tf.float32)
+        probability = drawn_part / self.num_items + (1 - drawn_part) * tf.gather(self.items.share, offered)
         total = self.task(
             asked, tf.gather(candidates, row_of[events:]), sample_weight=batch["target_weight"],
-            candidate_sampling_probability=expected, candidate_ids=tf.as_string(offered), compute_metrics=False,
+            candidate_sampling_probability=probability, candidate_ids=offered, compute_metrics=False,
         )
         return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
 

@@ -4,6 +4,8 @@ Both are needed. Where order tells (the next shade after this one) the sequence 
 long baskets of wholesale buyers a transformer overfits at once and a bag of everything wins.
 """
 
+from functools import partial
+
 from models.legacy_keras import tf
 from serving.encoding import GAP_BUCKETS
 
@@ -67,12 +69,12 @@ class UserTower(tf.keras.layers.Layer):
         self.mlp = [tf.keras.layers.Dense(2 * dimension, activation="gelu"), tf.keras.layers.Dense(dimension)]
         self.decays = (1.0, 0.9, 0.6)
         size = dimension
-        small = tf.keras.initializers.RandomNormal(stddev=0.02)
-        self.start = self.add_weight("start", (size,), initializer=small)
-        self.gap = self.add_weight("gap", (GAP_BUCKETS, size), initializer=small)
-        self.wait = self.add_weight("wait", (GAP_BUCKETS, size), initializer=small)
-        self.user = self.add_weight("user", (max(self.user_tokens, 1), size), initializer=small)
-        self.type = tf.keras.layers.Dense(size, use_bias=False, kernel_initializer=small)
+        small = partial(tf.keras.initializers.RandomNormal, stddev=0.02)
+        self.start = self.add_weight("start", (size,), initializer=small())
+        self.gap = self.add_weight("gap", (GAP_BUCKETS, size), initializer=small())
+        self.wait = self.add_weight("wait", (GAP_BUCKETS, size), initializer=small())
+        self.user = self.add_weight("user", (max(self.user_tokens, 1), size), initializer=small())
+        self.type = tf.keras.layers.Dense(size, use_bias=False, kernel_initializer=small())
         self.enter = self.add_weight("enter", (size, size), initializer=tf.keras.initializers.Identity(1.0))
         self.leave = tf.keras.layers.Dense(size)
         # The bags start as plain sums of what was bought: a sensible recommender before the first step.

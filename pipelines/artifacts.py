@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,12 +90,17 @@ def read_json(path: Path) -> Any:
 
 def sync_folder(folder: Path) -> None:
     """fsync every file below `folder` and the folders themselves."""
-    for path in [folder, *folder.rglob("*")]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    # The disk takes many at once: a lake of thousands of days would wait for each in turn.
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(_sync, [*folder.rglob("*"), folder]))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_contract(kind: type[C], folder: str | Path) -> C:
@@ -159,11 +165,7 @@ def seal(
 
 def sync_parent(path: Path) -> None:
     """Make a rename into `path`'s folder durable."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(path.parent)
 
 
 def verify(folder: Path) -> None:

@@ -1,0 +1,215 @@
+"""The command `vitrine`: every stage by itself, the whole retrain, and what one asks around it."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from pipelines.artifacts import CONTRACT, read_json
+from pipelines.contracts import Origin
+from pipelines.errors import GateRejected, SettingsError, VitrineError
+from pipelines.retrain import STAGES, RetrainParams, default_as_of, resolved, run_stage
+from pipelines.settings import load_settings
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="A shop's recommendations, retrained, judged and released.",
+)
+console = Console()
+
+SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]
+AsOf = Annotated[datetime | None, typer.Option(help="Events before this UTC moment count. Default: just after the last event.",
+                                               formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
+SpecOption = Annotated[Path | None, typer.Option(help="TOML file that overrides names, kinds and weights.")]
+Days = Annotated[int | None, typer.Option(min=1, help="Only so many days before as_of. Default: the whole log.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change a stage's setting; repeatable.")]
+Upstream = Annotated[Path, typer.Argument(help="Folder that the stage before this one printed.", exists=True, file_okay=False)]
+Reason = Annotated[str, typer.Option(help="Why; goes into the release record.")]
+DryRun = Annotated[bool, typer.Option(help="Do everything but the release.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")]
+
+
+@app.command()
+def check(data: Annotated[str, typer.Argument(help="Folder or Ibis URL.")], spec: SpecOption = None) -> None:
+    """Check a shop's tables against the data contract; nothing is written. Exit status 2 where they break it.
+
+    Example: `vitrine check ../shop`
+    """
+    from pipelines.check import check as run
+    from pipelines.check import render
+    from pipelines.shop_spec import load_spec
+
+    report = run(data, load_spec(data, spec))
+    render(report, console)
+    if report.errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    products: Annotated[int, typer.Option(min=50)] = 2000,
+    customers: Annotated[int, typer.Option(min=50)] = 5000,
+    events: Annotated[int, typer.Option(min=500)] = 60_000,
+    weeks: Annotated[int, typer.Option(min=4)] = 26,
+    seed: int = 7,
+) -> None:
+    """Generate a luxury shop whose tastes follow the features, with its best reachable recall.
+
+    Example: `vitrine sample .vitrine/sample`
+    """
+    from pipelines.sample import write_sample
+
+    if out.exists() and any(out.iterdir()):
+        raise SettingsError(f"{out} is not empty: give a new folder, nothing is overwritten")
+    truth = write_sample(out, seed=seed, products=products, customers=customers, events=events, weeks=weeks)
+    console.print_json(json.dumps(truth))
+
+
+@app.command()
+def ingest(data: SourceOption, as_of: AsOf = None, window_days: Days = None, spec: SpecOption = None) -> None:
+    """Validate the source and copy its window into day partitions.
+
+    Example: `vitrine ingest --data ../shop --as-of 2026-06-28`
+    """
+    _say("ingest", run_stage("ingest", None, _params(data, as_of, spec, window_days=window_days), Origin(), load_settings()))
+
+
+def _stage_command(name: str, summary: str, before: str) -> None:
+    """Add the command of a stage that takes one folder and settings."""
+
+    def command(upstream: Upstream, settings: Set = None) -> None:
+        _say(name, _run(name, upstream, settings))
+
+    command.__doc__ = f"{summary}\n\nExample: `vitrine {name} .vitrine/artifacts/{before}/KEY`"
+    app.command(name=name)(command)
+
+
+_stage_command("features", "Encode an ingested window: vocabularies, histories and the split.", "ingest")
+_stage_command("train", "Train the two towers on a snapshot.", "features")
+_stage_command("evaluate", "Score the model, the baselines and the live release on the same events.", "train")
+_stage_command("register", "Write the MLflow run and the model version.", "evaluate")
+_stage_command("index", "Build the index, measure its recall and seal the bundle.", "register")
+_stage_command("gate", "Judge a sealed bundle.", "index")
+
+
+@app.command()
+def promote(upstream: Upstream, reason: Reason = "retrain", dry_run: DryRun = False) -> None:
+    """Release what the gate accepted: one record is appended to the release log.
+
+    Example: `vitrine promote .vitrine/artifacts/gate/KEY --reason "spring collection"`
+    """
+    _say("promote", _run("promote", upstream, None, reason=reason, dry_run=dry_run))
+
+
+@app.command()
+def retrain(
+    data: SourceOption, as_of: AsOf = None, window_days: Days = None, epochs: Epochs = None, spec: SpecOption = None,
+    dry_run: DryRun = False, reason: Reason = "retrain", settings: Set = None,
+) -> None:
+    """Run all stages in order, without Airflow. Exit status 3 where the gate refused.
+
+    Example: `vitrine retrain --data ../shop --as-of 2026-06-28`
+    """
+    params = _params(data, as_of, spec, window_days=window_days, epochs=epochs, dry_run=dry_run, reason=reason,
+                     settings=parse_settings(settings))
+    contract: dict[str, Any] | None = None
+    for stage in STAGES:
+        contract = run_stage(stage, contract, params, Origin(reason=reason), load_settings())
+        _say(stage, contract)
+
+
+@app.command()
+def benchmark(
+    data: Annotated[Path, typer.Option(help="Folder of the measuring protocol.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="Parquet file of predictions to write.")],
+    model: Annotated[str, typer.Option(help="two_tower, als, itemknn or popularity.")] = "two_tower",
+    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
+) -> None:
+    """Fit on train, tune on valid, and write predictions for the protocol's scorer.
+
+    Example: `vitrine benchmark --data ../shared/datasets/xwines --out predictions.parquet`
+    """
+    from pipelines.benchmark import benchmark as run
+
+    console.print_json(json.dumps(run(data, out, model, split)))
+
+
+def parse_settings(pairs: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """`stage.field=value` pairs as nested settings; values are JSON where they can be, else text.
+
+    Raises:
+        SettingsError: a pair has another form or names no stage.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        stage, dot, field = name.partition(".")
+        if not (equals and dot and field and stage in STAGES):
+            raise SettingsError(f"--set {pair}: write STAGE.FIELD=VALUE, for example train.dimension=32; "
+                                f"stages are {', '.join(STAGES)}")
+        try:
+            found.setdefault(stage, {})[field] = json.loads(value)
+        except ValueError:
+            found.setdefault(stage, {})[field] = value
+    return found
+
+
+def _params(data: str, as_of: datetime | None, spec: Path | None, **rest: Any) -> RetrainParams:
+    source, path = resolved(data), str(spec.resolve()) if spec else None
+    if as_of is None:
+        moment = default_as_of(source, path)
+        console.print(f"as_of is {moment.isoformat()}: just after the last event of {data}")
+    else:
+        from datetime import UTC
+
+        moment = as_of.replace(tzinfo=UTC)
+    try:
+        return RetrainParams(source=source, as_of=moment, spec=path, **rest)
+    except ValidationError as error:
+        raise SettingsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
+
+
+def _run(name: str, folder: Path, settings: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
+    """Run a stage on the contract in `folder`; what it was made from says the remaining parameters."""
+    contract = {**read_json(folder / CONTRACT)["contract"], "path": str(folder.resolve())}
+    root: Mapping[str, Any] = contract
+    while not ("source" in root and "window" in root):
+        inner = [value for value in root.values() if isinstance(value, dict) and "key" in value]
+        if not inner:
+            raise SettingsError(f"{folder} does not say what source it was made from: start again with `vitrine ingest`")
+        root = inner[0]
+    params = RetrainParams(source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings), **rest)
+    return run_stage(name, contract, params, Origin(reason=params.reason), load_settings())
+
+
+def _say(stage: str, contract: Mapping[str, Any]) -> None:
+    own = {k: v for k, v in contract.items() if not isinstance(v, dict | list) and v is not None and k != "path"}
+    console.print(f"[bold]{stage}[/bold]  {', '.join(f'{k} {str(v)[:19]}' for k, v in own.items())}", highlight=False)
+    if "path" in contract:
+        console.print(f"  {contract['path']}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: errors that a user is meant to read end in one message and their own exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("vitrine").setLevel(logging.INFO)
+    try:
+        app()
+    except GateRejected as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_status)
+    except VitrineError as error:
+        print(f"vitrine: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

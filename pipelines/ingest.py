@@ -1,0 +1,154 @@
+"""Stage ingest: a checked copy of the shop's tables, in partitions of one day of events."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import columns as c
+from pipelines.artifacts import seal, stage_key, write_json
+from pipelines.check import inspect
+from pipelines.contracts import Ingested, Window
+from pipelines.errors import DataError, VitrineError
+from pipelines.progress import Progress
+from pipelines.schema import SHOP_FILE
+from pipelines.shop_spec import ShopSpec
+from pipelines.source import Source, open_source
+from pipelines.tables import UTC_TIME, WRITTEN, normalised
+
+EVENTS_FOLDER = "events"
+PART = "part.parquet"
+_DAY = 86_400_000_000  # microseconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def ingest(source: str, window: Window, spec: ShopSpec, root: Path) -> Ingested:
+    """Check the source and copy what the window holds.
+
+    Writes `events/day=YYYY-MM-DD/part.parquet` (start <= time < as_of, by time and then by the source's
+    order; names of pipelines.columns, times microseconds UTC; the day is in the path only), `items.parquet`
+    and `users.parquet` (all rows, in the source's order; without a user table, no rows) and `shop.json`
+    (`ShopSchema`). The same content, window and specification give the same bytes, and are done once.
+
+    Returns:
+        The contract; `users` counts those with events in the window, `items` all of the table.
+
+    Raises:
+        DataError: the source breaks the data contract (every fault is in the message), or has no event in
+            the window. Nothing is left behind.
+        VitrineError: the source changed while it was read; another try helps once its writer has finished.
+    """
+    with open_source(source) as opened:
+        fingerprint = opened.fingerprint()
+        key = stage_key("ingest", fingerprint, window, spec)
+        return seal(Ingested, root, "ingest", key, lambda folder: _build(opened, fingerprint, window, spec, folder))
+
+
+def time_range(source: str, spec: ShopSpec) -> tuple[datetime, datetime]:
+    """Time of the first and of the last event, UTC. An `as_of` just after the last takes the whole log in.
+
+    Raises:
+        DataError: there are no events, or their times cannot be read.
+    """
+    with open_source(source) as opened:
+        events = normalised(opened, c.EVENTS, spec)
+        if events is not None and c.TIME in events.columns and events[c.TIME].type() == UTC_TIME:
+            first, last = _bounds(events)
+            if first is not None and last is not None:
+                return first, last
+        raise DataError(f"{opened.name} has no events with a time in UTC: run `vitrine check` on it for the reasons")
+
+
+def _bounds(events: ir.Table) -> tuple[datetime | None, datetime | None]:
+    row = events.aggregate(first=events[c.TIME].min(), last=events[c.TIME].max()).to_pyarrow().to_pylist()[0]
+    first, last = row["first"], row["last"]
+    return first and first.astimezone(UTC), last and last.astimezone(UTC)
+
+
+def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, folder: Path) -> dict[str, Any]:
+    report = inspect(source, spec)
+    if report.errors:
+        raise DataError(f"{source.name} breaks the data contract in {len(report.errors)} places:\n"
+                        + "\n".join(f"  {fault}" for fault in report.errors))
+    events = normalised(source, c.EVENTS, spec)
+    items = normalised(source, c.ITEMS, spec)
+    if events is None or items is None:
+        raise AssertionError("a source without events or items passed the check")
+    inside = _within(events.drop(WRITTEN) if WRITTEN in events.columns else events, window)
+    total = int(inside.count().to_pyarrow().as_py())
+    if not total:
+        raise DataError(
+            f"{source.name} has no event from {window.start or 'the beginning'} to before {window.as_of}: its first "
+            f"event is at {report.first_event}, its last at {report.last_event}; choose as_of after the first event "
+            "and a start not after the last"
+        )
+    first, last = _bounds(inside)
+    users = int(inside[c.USER].nunique().to_pyarrow().as_py())
+    in_order = inside.order_by(c.TIME, c.ROW).drop(c.ROW)
+    days = write_days(source.stream(in_order), folder / EVENTS_FOLDER, Progress("ingest", total, "events"))
+    _write(_in_source_order(items), folder / "items.parquet")
+    people = normalised(source, c.USERS, spec)
+    _write(pa.table({c.USER: pa.array([], pa.string())}) if people is None else _in_source_order(people),
+           folder / "users.parquet")
+    # Types of the window only: what happens after as_of changes nothing here.
+    types = sorted(inside.select(c.TYPE).distinct().to_pyarrow()[c.TYPE].to_pylist())
+    write_json(folder / SHOP_FILE, report.shop.model_copy(update={"weights": {t: spec.weight(t) for t in types}}))
+    if source.fingerprint() != fingerprint:
+        raise VitrineError(f"{source.name} changed while it was read: ingest it again when its writer has finished")
+    return {"source": source.name, "window": window, "events": total, "items": report.tables[c.ITEMS].rows,
+            "users": users, "days": days, "first_event": first, "last_event": last}
+
+
+def _within(events: ir.Table, window: Window) -> ir.Table:
+    """Events of the window, with their position in the source as `row_id`."""
+    # The protocol's own row_id is gone from normalised tables, so that its name is free.
+    events = events.mutate(**{c.ROW: ibis.row_number()})
+    inside = events.filter(events[c.TIME] < ibis.literal(window.as_of, UTC_TIME))
+    return inside.filter(inside[c.TIME] >= ibis.literal(window.start, UTC_TIME)) if window.start else inside
+
+
+def _in_source_order(table: ir.Table) -> pa.Table:
+    return table.mutate(**{c.ROW: ibis.row_number()}).order_by(c.ROW).drop(c.ROW).to_pyarrow()
+
+
+def write_days(batches: Iterable[pa.RecordBatch], folder: Path, progress: Progress) -> int:
+    """Write time-ordered events as one Parquet file a day and return the number of days.
+
+    One day is held in memory, so that the file does not depend on how the engine cut its batches.
+    """
+    days, day, pending = 0, -1, list[pa.Table]()
+
+    def close() -> None:
+        rows = pa.concat_tables(pending)
+        name = (_EPOCH + timedelta(days=day)).date().isoformat()
+        _write(rows, folder / f"day={name}" / PART)
+        progress.advance(len(rows), name)
+        pending.clear()
+
+    for batch in batches:
+        numbers = batch.column(c.TIME).cast(pa.int64()).to_numpy() // _DAY
+        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        for start, stop in pairwise(cuts):
+            if start == stop:
+                continue
+            if pending and numbers[start] != day:
+                close()
+            if not pending:
+                days, day = days + 1, int(numbers[start])
+            pending.append(pa.Table.from_batches([batch.slice(start, stop - start)]))
+    if pending:
+        close()
+    progress.finish(f"{days} days")
+    return days
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.combine_chunks().replace_schema_metadata(None), path, compression="zstd")

@@ -1,0 +1,168 @@
+"""The retrain as a chain of stages: the one place that knows their order, for Airflow and command line alike."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from pipelines.contracts import (
+    Document,
+    Evaluated,
+    Ingested,
+    Origin,
+    Registered,
+    Sealed,
+    Snapshot,
+    Trained,
+    UtcTime,
+    Verdict,
+    Window,
+)
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings
+
+D = TypeVar("D", bound=Document)
+
+
+class RetrainParams(Document):
+    """What a person or a schedule decides about one retrain.
+
+    Attributes:
+        source: folder or URL of the shop's tables.
+        as_of: events before this moment count.
+        window_days: only events of so many days before `as_of`; None for the whole log.
+        epochs: at most so many; None for the training's own setting.
+        dry_run: do everything but the release.
+        spec: TOML file that overrides names, kinds and weights.
+        reason: goes into the release record.
+        settings: stage -> field -> value, where a stage's settings are to differ from their defaults.
+    """
+
+    source: str
+    as_of: UtcTime
+    window_days: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    dry_run: bool = False
+    spec: str | None = None
+    reason: str = Field("retrain", min_length=1)
+    settings: Mapping[str, Mapping[str, Any]] = {}
+
+    @property
+    def window(self) -> Window:
+        """The window that the parameters ask for."""
+        start = self.as_of - timedelta(days=self.window_days) if self.window_days else None
+        return Window(as_of=self.as_of, start=start)
+
+    def of_stage(self, stage: str, kind: type[D], **chosen: Any) -> D:
+        """Settings of a stage: the defaults, changed by `settings` and by what was `chosen` otherwise.
+
+        Raises:
+            SettingsError: a field does not exist or its value is not allowed.
+        """
+        try:
+            return kind(**{**self.settings.get(stage, {}), **chosen})
+        except ValidationError as error:
+            faults = "; ".join(f"{stage}.{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+            raise SettingsError(f"{faults}; settings of {stage} are {', '.join(kind.model_fields)}") from error
+
+
+def _ingest(_: None, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.ingest import ingest
+    from pipelines.shop_spec import load_spec
+
+    return ingest(params.source, params.window, load_spec(params.source, params.spec), places.artifacts)
+
+
+def _features(ingested: Ingested, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.features import FeatureSettings, features
+
+    return features(ingested, params.of_stage("features", FeatureSettings), places.artifacts)
+
+
+def _train(snapshot: Snapshot, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.train import train
+    from pipelines.train_settings import TrainSettings
+
+    chosen = {} if params.epochs is None else {"max_epochs": params.epochs}
+    return train(snapshot, params.of_stage("train", TrainSettings, **chosen), places.artifacts)
+
+
+def _evaluate(trained: Trained, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.evaluate import EvaluateSettings, evaluate
+
+    return evaluate(trained, places.store, params.of_stage("evaluate", EvaluateSettings), places.artifacts)
+
+
+def _register(evaluated: Evaluated, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.register import RegisterSettings, register
+
+    return register(evaluated, origin, params.of_stage("register", RegisterSettings), places, places.artifacts)
+
+
+def _index(registered: Registered, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.index import IndexSettings, index
+
+    return index(registered, params.of_stage("index", IndexSettings), places, places.artifacts)
+
+
+def _gate(sealed: Sealed, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.gate import GateSettings, gate
+
+    return gate(sealed, params.of_stage("gate", GateSettings), places, places.artifacts)
+
+
+def _promote(verdict: Verdict, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
+    from pipelines.promote import promote
+
+    return promote(verdict, origin, params.dry_run, places)
+
+
+# Stage -> the contract it takes and the call; stages are imported when they run, for some take seconds.
+_CHAIN: Mapping[str, tuple[type[BaseModel] | None, Callable[..., BaseModel]]] = {
+    "ingest": (None, _ingest),
+    "features": (Ingested, _features),
+    "train": (Snapshot, _train),
+    "evaluate": (Trained, _evaluate),
+    "register": (Evaluated, _register),
+    "index": (Registered, _index),
+    "gate": (Sealed, _gate),
+    "promote": (Verdict, _promote),
+}
+STAGES: tuple[str, ...] = tuple(_CHAIN)
+
+
+def run_stage(
+    name: str, upstream: Mapping[str, Any] | None, params: RetrainParams, origin: Origin, places: Settings
+) -> dict[str, Any]:
+    """Run one stage on the JSON contract of the stage before it and return its own as JSON.
+
+    Raises:
+        SettingsError: no stage has this name, or it was given no contract to start from.
+    """
+    if name not in _CHAIN:
+        raise SettingsError(f"there is no stage {name!r}; stages are {', '.join(STAGES)}")
+    kind, call = _CHAIN[name]
+    if kind is not None and upstream is None:
+        raise SettingsError(f"{name} needs the result of the stage before it, a {kind.__name__}")
+    taken = kind.model_validate(dict(upstream or {})) if kind is not None else None
+    return call(taken, params, origin, places).model_dump(mode="json")
+
+
+def default_as_of(source: str, spec: str | None = None) -> datetime:
+    """The first whole second after the source's last event: for a log that ended long ago.
+
+    Raises:
+        DataError: the source cannot be read.
+    """
+    from pipelines.ingest import time_range
+    from pipelines.shop_spec import load_spec
+
+    _, last = time_range(source, load_spec(source, spec))
+    return last.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def resolved(path: str) -> str:
+    """A folder as an absolute path, so that a task finds it whatever its working directory; URLs stay."""
+    return path if "://" in path else str(Path(path).expanduser().resolve())

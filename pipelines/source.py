@@ -1,0 +1,171 @@
+"""Opening a shop's tables, wherever they lie, as one DuckDB behind Ibis.
+
+Files are read where they are. A database is copied once, so that what was checked is what is ingested
+even while the shop goes on writing, and no two engines have to agree on what a timestamp is.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+from ibis.common.exceptions import TableNotFound
+
+from pipelines import columns as c
+from pipelines.artifacts import digest_of, file_digest
+from pipelines.errors import DataError, VitrineError
+
+BATCH_ROWS = 122_880  # a DuckDB row group
+FILE_DATABASES = ("duckdb", "sqlite")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source: the tables that exist, under their own column names and in a fixed row order.
+
+    `name` is what people read: the path or URL without a password. `files` are a table's files (none for
+    a database), `text` the tables whose columns are all strings because they were CSV.
+    """
+
+    name: str
+    engine: Backend
+    tables: frozenset[str]
+    files: Mapping[str, tuple[Path, ...]]
+    text: frozenset[str]
+
+    def table(self, name: str) -> ir.Table | None:
+        """One of events, items, users; None where the source does not have it."""
+        return self.engine.table(name) if name in self.tables else None
+
+    def stream(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
+        """Rows of an expression in its order, batch by batch."""
+        query = ibis.to_sql(expression, dialect="duckdb")
+        # Not expression.to_pyarrow_batches(): Ibis 12 calls a method that DuckDB 2 no longer has.
+        yield from self.engine.con.sql(query).to_arrow_reader(BATCH_ROWS)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the content: of a folder's files, or of every row of a database's tables.
+
+        A table that moved between Parquet and CSV, or was split into other files, has another fingerprint.
+        """
+        if self.files:
+            return digest_of({name: [[p.relative_to(self.name).as_posix(), file_digest(p)] for p in files]
+                              for name, files in self.files.items()})
+        return digest_of({name: self._row_digest(name) for name in sorted(self.tables)})
+
+    def _row_digest(self, name: str) -> str:
+        table = self.engine.table(name)
+        digest = hashlib.sha256(str(table.schema()).encode())
+        reader = self.engine.con.sql(f"SELECT CAST(to_json({name}) AS VARCHAR) FROM {name}").to_arrow_reader(BATCH_ROWS)
+        for batch in reader:
+            for row in batch.column(0).to_pylist():
+                digest.update(row.encode() + b"\n")
+        return digest.hexdigest()
+
+
+@contextmanager
+def open_source(source: str) -> Iterator[Source]:
+    """Open a folder of tables, or an Ibis URL (`postgres://...`, `duckdb://shop.db`, `sqlite://shop.db`).
+
+    A folder holds `events`, `items` and perhaps `users`, each as NAME.parquet, as a folder NAME/ of Parquet
+    files, or as NAME.csv. A database holds tables or views of these names.
+
+    Raises:
+        DataError: the folder or file does not exist, or is broken (also when that shows only while reading).
+        VitrineError: a database does not answer; another try may help.
+    """
+    name = redacted(source)
+    with tempfile.TemporaryDirectory(prefix="vitrine-") as spill:
+        engine = ibis.duckdb.connect(temp_directory=spill)
+        try:
+            # The session's time zone is that of texts without one, and of the times handed out.
+            engine.raw_sql("SET TimeZone = 'UTC'")
+            engine.raw_sql("SET enable_progress_bar = false")  # it would write into the log
+            yield _copy_database(source, name, engine) if "://" in source else _view_folder(Path(source), name, engine)
+        except duckdb.OutOfMemoryException:
+            raise  # no fault of the data
+        except duckdb.Error as error:
+            raise DataError(f"{name} cannot be read: {error}") from error
+        finally:
+            engine.disconnect()
+
+
+def redacted(source: str) -> str:
+    """`source` without the password and the query, for messages and records."""
+    if "://" not in source:
+        return source
+    url = urlsplit(source)
+    user = f"{url.username}@" if url.username else ""
+    return f"{url.scheme}://{user}{url.netloc.rpartition('@')[2]}{url.path}"
+
+
+def _view_folder(folder: Path, name: str, engine: Backend) -> Source:
+    if not folder.is_dir():
+        raise DataError(f"{name} is no folder: give a folder that holds events and items as .parquet or .csv, "
+                        "or a database URL such as duckdb://shop.db")
+    files: dict[str, tuple[Path, ...]] = {}
+    text = set()
+    for table in c.TABLES:
+        parquet, parts, csv = folder / f"{table}.parquet", folder / table, folder / f"{table}.csv"
+        found = [p for p in (parquet, parts, csv) if p.exists()]
+        if len(found) > 1:
+            raise DataError(f"{name} holds {' and '.join(p.name for p in found)}: keep one, so that it is clear "
+                            f"which are the {table}")
+        if not found:
+            continue
+        inner = parquet if parquet.is_dir() else parts
+        files[table] = tuple(sorted(inner.rglob("*.parquet"))) if found[0].is_dir() else (found[0],)
+        if not files[table]:
+            raise DataError(f"{found[0]} holds no .parquet file: write the {table} there or remove the folder")
+        paths = [str(p) for p in files[table]]
+        if found == [csv]:
+            text.add(table)
+            engine.read_csv(paths, table_name=table, all_varchar=True, header=True, delim=",", quote='"', escape='"')
+        else:
+            engine.read_parquet(paths, table_name=table, union_by_name=True, hive_types_autocast=False)
+    return Source(name, engine, frozenset(files), files, frozenset(text))
+
+
+def _copy_database(source: str, name: str, engine: Backend) -> Source:
+    tables = _read_database(source, name)
+    for table, rows in tables.items():
+        engine.con.register("incoming", rows)
+        # A database promises no order: sorted by all columns, the same rows always come in the same order.
+        engine.raw_sql(f"CREATE TABLE {table} AS SELECT * FROM incoming ORDER BY ALL")
+        engine.con.unregister("incoming")
+    return Source(name, engine, frozenset(tables), {}, frozenset())
+
+
+def _read_database(source: str, name: str) -> dict[str, pa.Table]:
+    scheme, _, place = source.partition("://")
+    # These two would create the file that they do not find.
+    if scheme in FILE_DATABASES and not Path(place.partition("?")[0]).is_file():
+        raise DataError(f"{name} does not exist: check the path, relative to the working folder")
+    options: dict[str, Any] = {"read_only": True} if scheme == "duckdb" else {}
+    try:
+        database = ibis.connect(source, **options)
+        try:
+            found = {}
+            for table in c.TABLES:
+                # Not database.list_tables(): of DuckDB 2, Ibis 12 cannot list any.
+                with suppress(TableNotFound):
+                    found[table] = database.table(table).to_pyarrow()
+            return found
+        finally:
+            database.disconnect()
+    except Exception as error:  # every driver has its own family of exceptions
+        said = str(error).replace(source, name)
+        password = urlsplit(source).password
+        if password:
+            said = said.replace(password, "***")
+        # Not "from error": a log that shows the cause would show the password.
+        raise VitrineError(f"{name} cannot be read ({said}): check address, rights and driver") from None

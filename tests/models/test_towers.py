@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.batches import Visits, cut, epoch
+from models.legacy_keras import tf
+from models.requests import request_inputs
+from models.served_tower import ServedTower
+from models.training import build
+from models.two_tower import TwoTower
+from pipelines.protocol import encode_protocol
+from pipelines.snapshot import TRAIN, Queries, SnapshotData
+from pipelines.train_settings import TrainSettings
+from tests.world import write_protocol_world
+
+SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, negatives=16)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "out").mkdir()
+    encode_protocol(write_protocol_world(folder / "in"), folder / "out")
+    return SnapshotData.load(folder / "out")
+
+
+def one_batch(world: SnapshotData) -> dict[str, np.ndarray]:
+    visits = Visits.of(world)
+    return next(epoch(visits, cut(visits, world.spec["visits"]), world.user_tokens, len(world.spec["event_types"]),
+                      10**6, np.random.default_rng(0)))
+
+
+def shaken(model: TwoTower, seed: int = 3) -> TwoTower:
+    """The model with every weight moved, so that no part of it is silent by its initial value."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([w + rng.normal(0, 0.1, w.shape).astype(w.dtype) for w in model.get_weights()])
+    return model
+
+
+def train_queries(world: SnapshotData) -> Queries:
+    """The questions that training asks, as evaluation would ask them: one for each user and visit, in order."""
+    h = world.histories
+    rows = []
+    for user in range(world.num_users):
+        low, high = int(h.indptr[user]), int(h.indptr[user + 1])
+        kept = [e for e in range(low, high) if h.split[e] == TRAIN and h.weight[e] > 0]
+        for event in kept:
+            end = low + int(np.searchsorted(h.time[low:high], h.time[event]))
+            if not rows or rows[-1][0] != user or rows[-1][3] != h.time[event]:
+                rows.append((user, low, end, int(h.time[event])))
+    user, start, end, time = (np.array(column) for column in zip(*rows, strict=True))
+    none = np.zeros(0, np.int64)
+    return Queries(user.astype(np.int32), start, end, time, none, none)
+
+
+def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
+    model = build(world, SMALL)
+    batch = one_batch(world)
+    model.compute_loss(batch)  # creates all weights
+    shaken(model)
+    vectors, _ = model.items(None)
+    trained = model.question_vectors(batch, vectors, batch["event_item"], training=False).numpy()
+    queries = train_queries(world)
+    inputs = request_inputs(world, queries, vectors.numpy())
+    served = ServedTower(model.users, world.spec).serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
+    # The batch orders its sequences by length; users and waits tell which is which.
+    order = np.lexsort(trained.T[:2])
+    assert len(trained) == len(queries)
+    assert np.allclose(trained[order], served[np.lexsort(served.T[:2])][:, :-1], atol=1e-5)
+    assert (served[:, -1] == 1).all()
+
+
+def test_an_item_without_training_lives_on_its_features(world: SnapshotData) -> None:
+    model = build(world, SMALL)
+    new = np.flatnonzero(world.item_counts == 0)
+    tower = model.items
+    tower.is_known = tf.constant(np.zeros((world.num_items, 1), np.float32))
+    vectors, _ = tower(None)
+    assert np.allclose(vectors, tower.content(None), atol=1e-6)
+    assert len(new) == int((np.asarray(world.item_counts) == 0).sum())
+
+
+def test_some_items_and_all_items_agree(world: SnapshotData) -> None:
+    tower = build(world, SMALL).items
+    rows = np.array([5, 0, 17], np.int32)
+    vectors, prior = tower(None)
+    some, some_prior = tower(tf.constant(rows))
+    assert np.allclose(some, vectors.numpy()[rows], atol=1e-6)
+    assert np.allclose(some_prior, prior.numpy()[rows])
+
+
+def test_full_softmax_by_hand(world: SnapshotData) -> None:
+    model = build(world, SMALL)
+    batch = one_batch(world)
+    vectors, prior = (part.numpy() for part in model.items(None))
+    questions = model.question_vectors(batch, tf.constant(vectors), batch["event_item"], training=False).numpy()
+    logits = questions @ vectors.T + prior
+    asked = logits[batch["target_query"]]
+    expected = np.log(np.exp(asked).sum(axis=1)) - asked[np.arange(len(asked)), batch["target_item"]]
+    assert np.isclose(model.compute_loss(batch), expected.mean(), atol=1e-4)
+
+
+def test_sampled_softmax_learns_too(world: SnapshotData) -> None:
+    settings = SMALL.model_copy(update={"full_softmax_below": 0, "learning_rate": 0.01})
+    tf.keras.utils.set_random_seed(1)
+    model, batch = build(world, settings), one_batch(world)
+    assert not model.sampling.is_full
+    losses = [float(model.train_step(batch)["loss"]) for _ in range(40)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
+    # The id table got sparse gradients, which went to its own optimiser.
+    assert model.sparse_optimizer.iterations.numpy() == 40
+
+
+def test_empty_slots_change_nothing(world: SnapshotData, tmp_path: Path) -> None:
+    users = shaken(build_called(world)).users
+    inputs = request_inputs(world, train_queries(world).part(5, 9), np.asarray(build_called(world).items(None)[0]))
+    short = {k: tf.constant(v[:, -20:] if v.ndim > 1 and k != "user" else v) for k, v in inputs.items()}
+    whole = {k: tf.constant(v) for k, v in inputs.items()}
+    assert np.allclose(users(short), users(whole), atol=1e-5)
+
+
+def build_called(world: SnapshotData) -> TwoTower:
+    model = build(world, SMALL)
+    model.compute_loss(one_batch(world))
+    return model
