@@ -13,7 +13,8 @@ class ItemTower(tf.keras.layers.Layer):
     left out for a random part of the items in each training step, and for good where an item has no
     training event, so that new products live on their features (DropoutNet, Volkovs et al. 2017).
 
-    The prior stands for popularity: it starts at the log of the item's share of the training events.
+    The prior stands for popularity. It has the same two parts: an own one, which starts at the log of the item's
+    share of the training events, and one that the features tell.
     """
 
     def __init__(self, data: SnapshotData, dimension: int, id_dropout: float) -> None:
@@ -35,7 +36,11 @@ class ItemTower(tf.keras.layers.Layer):
         scale, tokens = dimension**-0.5, self.bags.shape[1]
         self.ids = self.add_weight("ids", (items, self.dimension), initializer=normal(stddev=0.3 * scale))
         self.tokens = self.add_weight("tokens", (tokens, self.dimension), initializer=normal(stddev=0.3 * scale))
-        self.prior = self.add_weight("prior", (items,), initializer=tf.constant_initializer(np.log(share * items)))
+        log_share = np.log(share * items)[data.item_counts > 0] if (data.item_counts > 0).any() else np.zeros(1)
+        own = np.where(data.item_counts > 0, np.log(share * items) - log_share.mean(), 0.0)
+        self.own_prior = self.add_weight("own_prior", (items, 1), initializer=tf.constant_initializer(own))
+        self.content_prior = tf.keras.layers.Dense(
+            1, kernel_initializer="zeros", bias_initializer=tf.constant_initializer(log_share.mean()))
         self.project = tf.keras.layers.Dense(self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
 
     def content(self, items: tf.Tensor | None) -> tf.Tensor:
@@ -54,9 +59,10 @@ class ItemTower(tf.keras.layers.Layer):
 
     def call(self, items: tf.Tensor | None, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors [n, dimension] and priors [n] of `items` [n], or of the whole catalogue for None."""
-        ids, known, prior = self.ids, self.is_known, self.prior
+        ids, known, own_prior = self.ids, self.is_known, self.own_prior
         if items is not None:
-            ids, known, prior = (tf.gather(table, items) for table in (ids, known, prior))
+            ids, known, own_prior = (tf.gather(table, items) for table in (ids, known, own_prior))
         if training and self.id_dropout > 0:
             known *= tf.cast(tf.random.uniform(tf.shape(known)) >= self.id_dropout, tf.float32)
-        return ids * known + self.content(items), prior
+        content = self.content(items)
+        return ids * known + content, (own_prior * known + self.content_prior(content))[:, 0]

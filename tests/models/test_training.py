@@ -19,18 +19,18 @@ from tests.world import write_protocol_world
 def world(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
     folder = tmp_path_factory.mktemp("world")
     (folder / "out").mkdir()
-    encode_protocol(write_protocol_world(folder / "in", users=120), folder / "out")
+    encode_protocol(write_protocol_world(folder / "in", users=200, items=60), folder / "out")
     return SnapshotData.load(folder / "out")
 
 
 def test_the_ring_is_learned_and_exported(world: SnapshotData, tmp_path: Path) -> None:
-    said = fit(world, TrainSettings(dimension=16, max_epochs=20, patience=20, dropout=0.1, learning_rate=0.01), tmp_path)
+    said = fit(world, TrainSettings(dimension=16, max_epochs=25, patience=5, dropout=0.1, learning_rate=0.01), tmp_path)
     curves = json.loads((tmp_path / "curves.json").read_text())
     assert said["epochs"] == len(curves)
     assert said["best_epoch"] == 1 + int(np.argmax([c["valid_recall@10"] for c in curves]))
-    # What follows the last item is the only right answer, so that the first place should nearly always be it.
-    ranking = rank(TwoTowerScorer(tmp_path), world, world.queries(TEST), k=10)
-    assert (ranking.rank == 1).mean() >= 0.8
+    # Who knows only the half finds the answer among 10 of about 25 unmet items; who knows the order always does.
+    ranking = rank(TwoTowerScorer.load(tmp_path), world, world.queries(TEST), k=10)
+    assert (ranking.rank > 0).mean() >= 0.9
     # The SavedModel and the LiteRT file are the same function.
     import tensorflow as tf
 
@@ -38,7 +38,7 @@ def test_the_ring_is_learned_and_exported(world: SnapshotData, tmp_path: Path) -
     inputs = request_inputs(world, queries, np.load(tmp_path / "item_inputs.npy"))
     saved = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
     vector = saved(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
-    scores = TwoTowerScorer(tmp_path).scores(world, queries)
+    scores = TwoTowerScorer.load(tmp_path).scores(world, queries)
     assert np.allclose(vector @ np.load(tmp_path / "item_vectors.npy").T, scores, atol=1e-4)
 
 
