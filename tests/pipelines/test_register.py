@@ -1,0 +1,228 @@
+"""The register stage on a shop of three items: the same retrain is recorded once, whatever is repeated."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipelines import tracking
+from pipelines.artifacts import read_json, verify, write_json
+from pipelines.contracts import Evaluated, Ingested, Origin, Snapshot, Trained, Window
+from pipelines.errors import CorruptArtifact, TrackingError
+from pipelines.model_card import comparison, model_card, table
+from pipelines.register import RegisterSettings, input_example, named_metrics, register
+from pipelines.settings import Settings
+from pipelines.snapshot import TEST, TRAIN, SnapshotData
+
+ORIGIN = Origin(actor="ada", dag_id="retrain", dag_run_id="manual_1", git_revision="abc123")
+ITEM_INPUTS = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
+SECOND = 1_000_000
+
+
+def numbers_of(recall: float, new: float) -> dict[str, Any]:
+    return {
+        "metrics": {"recall@10": recall, "ndcg@10": recall / 2},
+        "slices": {"all": {"events": 8, "recall@10": recall, "ndcg@10": 0.1},
+                   "new_items": {"events": 2, "recall@10": new, "ndcg@10": 0.0}},
+        "intervals": {"recall@10": [recall - 0.1, recall + 0.1]},
+    }
+
+
+METRICS = {"two_tower": numbers_of(0.5, 0.2), "als": numbers_of(0.4, 0.3), "popularity": numbers_of(0.0, 0.0)}
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs as serving/encoding.py makes them for 4 visits, 1 event type, 2 user slots; visits @ a known matrix."""
+    from models.legacy_keras import tf
+
+    shapes = {"visits": ([None, 4, 2], tf.float32), "counts": ([None, 4], tf.float32),
+              "types": ([None, 4, 1], tf.float32), "gaps": ([None, 4], tf.int32), "wait": ([None], tf.int32),
+              "user": ([None, 2], tf.int32)}
+
+    class Tower(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.kernel = tf.Variable([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+            specs = {name: tf.TensorSpec(shape, kind, name) for name, (shape, kind) in shapes.items()}
+            self.serve = tf.function(self.vector).get_concrete_function(**specs)
+
+        def vector(self, **inputs: Any) -> dict[str, Any]:
+            return {"vector": tf.reduce_sum(inputs["visits"], 1) @ self.kernel}
+
+    folder = tmp_path_factory.mktemp("tower") / "saved_model"
+    tower = Tower()
+    tf.saved_model.save(tower, str(folder), signatures={"serving_default": tower.serve})
+    return folder
+
+
+def write_snapshot(folder: Path) -> None:
+    """User 0 took item 0 at second 1 and item 1 at second 2 (the test target); user 1 took item 2 at second 1."""
+    folder.mkdir()
+    write_json(folder / "spec.json", {"visits": 4, "user_slots": 2, "event_types": ["purchase"]})
+    arrays = {
+        "item_tokens_indptr": np.zeros(4, np.int64), "item_tokens": np.zeros(0, np.int32),
+        "item_token_weights": np.zeros(0, np.float32), "item_dense": np.zeros((3, 0), np.float32),
+        "item_counts": np.array([1, 0, 1]), "user_tokens": np.array([[7, 8], [9, 0]], np.int32),
+        "indptr": np.array([0, 2, 3]), "item": np.array([0, 1, 2], np.int32),
+        "time": np.array([1, 2, 1]) * SECOND, "type": np.zeros(3, np.int16),
+        "split": np.array([TRAIN, TEST, TRAIN], np.uint8), "weight": np.ones(3, np.float32),
+        "target": np.array([False, True, False]), "row": np.arange(3),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+@pytest.fixture
+def evaluated(saved_model: Path, tmp_path: Path) -> Evaluated:
+    write_snapshot(tmp_path / "snapshot")
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "saved_model").symlink_to(saved_model)
+    np.save(tmp_path / "trained" / "item_inputs.npy", ITEM_INPUTS)
+    np.save(tmp_path / "trained" / "item_vectors.npy", np.zeros((3, 3), np.float32))
+    write_json(tmp_path / "trained" / "settings.json", {"dimension": 2, "optimizer": {"rate": 0.1}})
+    write_json(tmp_path / "trained" / "curves.json", [
+        {"epoch": 1, "loss": 3.0, "valid_recall@10": 0.3}, {"epoch": 2, "loss": 2.0, "valid_recall@10": 0.4}])
+    write_json(tmp_path / "trained" / "timings.json", {"fit_s": 12.5})
+    (tmp_path / "evaluated").mkdir()
+    write_json(tmp_path / "evaluated" / "metrics.json", METRICS)
+    write_json(tmp_path / "evaluated" / "models.json", list(METRICS))
+    np.save(tmp_path / "evaluated" / "exposure.npy", np.array([[5, 5, 0], [0, 5, 5], [10, 0, 0]]))
+    as_of = datetime(2011, 12, 10, tzinfo=UTC)
+    window, day = Window(as_of=as_of), datetime(2011, 12, 9, tzinfo=UTC)
+
+    def at(name: str) -> dict[str, str]:
+        return {"path": str(tmp_path / name), "key": name, "digest": name * 8}
+
+    ingested = Ingested(**at("lake"), source="/data/online_retail", window=window, events=3, items=3, users=2, days=1,
+                        first_event=day, last_event=day)
+    snapshot = Snapshot(**at("snapshot"), ingested=ingested, window=window, users=2, items=3, events=3,
+                        train_events=2, valid_targets=0, test_targets=1)
+    trained = Trained(**at("trained"), snapshot=snapshot, dimension=2, epochs=2, best_epoch=2, valid_recall_at_10=0.4)
+    return Evaluated(**at("evaluated"), trained=trained, parent=3, champion=None,
+                     metrics={"recall@10": 0.5}, baselines={"als": {"recall@10": 0.4}})
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def places(home: Path, request: pytest.FixtureRequest) -> Settings:
+    """One database for all tests, since its tables take seconds to make; an experiment and a model each."""
+    name = request.node.name
+    return Settings(home=home, artifacts=home / "a", store=home / "s", mlflow_uri=f"sqlite:///{home / 'mlflow.db'}",
+                    model_name=name, experiment=name)
+
+
+def test_named_metrics() -> None:
+    named = named_metrics(METRICS)
+    assert named["recall_at_10"] == 0.5
+    assert named["recall_at_10_low"] == pytest.approx(0.4)
+    assert named["als_recall_at_10"] == 0.4
+    assert named["gain_over_als"] == pytest.approx(0.25)  # .5 / .4 - 1
+    assert "gain_over_popularity" not in named  # .5 / 0
+    assert named["slice/new_items/recall_at_10"] == 0.2
+    assert named["slice/new_items/als_recall_at_10"] == 0.3
+    assert named["slice/new_items/events"] == 2
+    assert "slice/new_items/als_events" not in named
+
+
+def test_input_example_is_a_known_and_an_unknown_shopper(tmp_path: Path) -> None:
+    write_snapshot(tmp_path / "snapshot")
+    example = input_example(SnapshotData.load(tmp_path / "snapshot"), ITEM_INPUTS, 2)
+    assert example["visits"].shape == (2, 4, 2)
+    np.testing.assert_array_equal(example["visits"][0], [[0, 0], [0, 0], [0, 0], [1, 0]])  # item 0, the last visit
+    np.testing.assert_array_equal(example["counts"], [[0, 0, 0, 1], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(example["wait"], [2, 0])  # 1 second: 1 + log2(1 + 1)
+    np.testing.assert_array_equal(example["user"], [[7, 8], [0, 0]])
+
+
+def test_card_says_where_the_model_is_behind(evaluated: Evaluated) -> None:
+    card = model_card(evaluated, {"dimension": 2}, METRICS, "For the shop window.")
+    assert "For the shop window." in card
+    assert "Behind another model in recall@10 in: new_items." in card
+    assert "`/data/online_retail`" in card
+    assert "1.0 training events a user" in card  # 2 / 2
+    assert "recall@10 0.4000 to 0.6000" in card
+    header, rows = comparison(METRICS)
+    assert header == ["model", "recall@10", "ndcg@10", "gain of two-tower"]
+    assert rows[1] == ["ALS", 0.4, 0.2, "+25.0 %"]
+    assert table(["a", "b"], [["x", 1234], ["y", 0.5]]) == (
+        "| a | b |\n| --- | ---: |\n| x | 1,234 |\n| y | 0.5000 |")
+
+
+def test_register_twice_records_once(evaluated: Evaluated, places: Settings, tmp_path: Path) -> None:
+    registered = register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+    assert register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path) == registered
+    # And where the sealed folder was lost after MLflow had everything.
+    assert register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path / "elsewhere") == registered.model_copy(
+        update={"path": registered.path.replace(str(tmp_path), str(tmp_path / "elsewhere"))})
+    verify(Path(registered.path))
+    client = MlflowClient(places.mlflow_uri, places.mlflow_uri)
+    (run,) = client.search_runs([registered.experiment_id], "tags.`vitrine.dag_run_id` = 'manual_1'")
+    assert run.info.run_id == registered.run_id
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {
+        "train.dimension": "2", "train.optimizer.rate": "0.1", "window.start": "None",
+        "window.as_of": "2011-12-10T00:00:00+00:00", "data.users": "2", "data.items": "3", "data.events": "3",
+        "data.train_events": "2", "data.valid_targets": "0", "data.test_targets": "1"}
+    assert run.data.metrics["gain_over_als"] == pytest.approx(0.25)
+    history = client.get_metric_history(registered.run_id, "valid_recall_at_10")
+    assert [(point.step, point.value) for point in history] == [(1, 0.3), (2, 0.4)]
+    assert run.data.tags["mlflow.source.git.commit"] == "abc123"
+    assert run.data.tags["vitrine.training_digest"] == "trained" * 8
+    assert run.data.tags["vitrine.parent_release"] == "3"
+    assert "vitrine.champion_bundle" not in run.data.tags
+    stages = client.search_runs([registered.experiment_id], f"tags.`mlflow.parentRunId` = '{registered.run_id}'")
+    named = {stage.info.run_name: stage.data for stage in stages}
+    assert sorted(named) == ["evaluate", "features", "ingest", "train"] and len(stages) == 4
+    assert named["train"].metrics["timing/fit_s"] == 12.5
+    assert named["train"].params["optimizer.rate"] == "0.1"
+    assert {f.path for f in client.list_artifacts(registered.run_id, "figures")} == {
+        f"figures/{name}.png" for name in ("learning_curve", "recall_by_slice", "exposure")}
+    assert read_json(Path(registered.path) / "baselines.json")["data"][1] == ["ALS", 0.4, 0.2, "+25.0 %"]
+    (version,) = client.search_model_versions(f"name = '{places.model_name}'")
+    assert "| ALS | 0.4000 | 0.2000 | +25.0 % |" in version.description
+
+
+def test_the_registered_model_answers_its_example(evaluated: Evaluated, places: Settings, tmp_path: Path) -> None:
+    registered = register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+    model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}@challenger")
+    # The known shopper's visits sum to [1, 0]: the first row of the matrix; the unknown one's to nothing.
+    np.testing.assert_allclose(model.predict(model.input_example)["vector"], [[1, 2, 3], [0, 0, 0]])
+    assert model.metadata.get_input_schema().input_names() == ["visits", "counts", "types", "gaps", "wait", "user"]
+
+
+def test_another_window_or_store_is_another_run(evaluated: Evaluated, places: Settings, tmp_path: Path) -> None:
+    first = register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+    snapshot = evaluated.trained.snapshot
+    later = snapshot.model_copy(update={"window": Window(as_of=datetime(2011, 12, 17, tzinfo=UTC))})
+    trained = evaluated.trained.model_copy(update={"snapshot": later})
+    second = register(evaluated.model_copy(update={"trained": trained}), ORIGIN, RegisterSettings(), places, tmp_path)
+    elsewhere = register(evaluated, ORIGIN, RegisterSettings(), places.model_copy(
+        update={"experiment": f"{places.experiment} elsewhere"}), tmp_path)
+    assert len({first.run_id, second.run_id, elsewhere.run_id}) == 3
+    assert len({first.path, second.path, elsewhere.path}) == 3
+
+
+def test_a_run_deleted_in_mlflow_is_named(evaluated: Evaluated, places: Settings, tmp_path: Path) -> None:
+    registered = register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+    MlflowClient(places.mlflow_uri).delete_run(registered.run_id)
+    with pytest.raises(TrackingError, match=f"{registered.run_id} or version 1.*restore"):
+        register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+
+
+def test_what_the_evaluation_owes_is_named(evaluated: Evaluated, places: Settings, tmp_path: Path) -> None:
+    np.save(Path(evaluated.path) / "exposure.npy", np.zeros((3, 4), np.int64))
+    with pytest.raises(CorruptArtifact, match=r"shape \(3, 4\) where 3 models and 3 items.*evaluate stage"):
+        register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+    (Path(evaluated.path) / "metrics.json").unlink()
+    with pytest.raises(CorruptArtifact, match=r"metrics\.json cannot be read"):
+        register(evaluated, ORIGIN, RegisterSettings(), places, tmp_path)
+    assert not list((tmp_path / "register").iterdir())
+    assert tracking.identity(places) == tracking.identity(places)
