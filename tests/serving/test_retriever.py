@@ -112,6 +112,7 @@ def test_scann_excludes_and_still_fills_the_slate(clusters, scann) -> None:
 
 
 def test_scann_is_built_alike_each_time(clusters, scann_folder, tmp_path: Path) -> None:
+    # Of fresh processes, tests/pipelines/test_index.py says the same.
     first, _ = scann_folder
     build_scann(*clusters, IndexSettings(recall_target=0.97), tmp_path / "index")
     for path in sorted(first.iterdir()):

@@ -111,6 +111,9 @@ def test_a_repeated_training_is_judged_against_the_parent_it_had(tmp_path: Path)
     assert store.parent_for(digest("u")) == first
     store.commit(release(1, "b", "u"))
     assert store.parent_for(digest("u")) == first
+    # The same training for the next day, on which nothing was sold, is no repetition.
+    assert store.parent_for(digest("u"), DAY) == first
+    assert store.parent_for(digest("u"), DAY + timedelta(days=1)) == store.live()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", None])

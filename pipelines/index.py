@@ -1,0 +1,224 @@
+"""Stage: a registered model becomes a sealed serving bundle with its search index.
+
+Below some 20,000 items comparing with every item is the right index. Above, ScaNN: a tree of about
+2 sqrt(items) leaves, asymmetric hashing of two columns a block with anisotropic loss (Guo et al. 2020),
+and exact scores for the best candidates. How much a query searches is raised until the index finds what
+exact search finds.
+
+ScaNN ends the whole process over faults in its input, so it is built in a child process:
+`python -m pipelines.index JOB`.
+"""
+
+import json
+import logging
+import math
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
+from pipelines.contracts import Document, Registered, Sealed
+from pipelines.errors import DataError, VitrineError
+from pipelines.progress import duration, log
+from pipelines.requests import requests_at_end, user_vectors
+from pipelines.settings import Settings
+from serving.bundle import INDEX, INDEX_CONFIG, IndexConfig, write_bundle
+from serving.encoding import Floats
+from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
+
+STAGE = "index"
+# Fields of contracts that name a place or an input rather than content: left out of the bundle, so that
+# equal content has an equal digest wherever it was made.
+_PLACES = {"path", "key", "source"}
+_FIRST_REORDER, _LAST_REORDER = 200, 3200
+_BLOCK = 20_000  # items whose products with all queries are held at once
+_TIED = 1e-5  # float32 products of one pair differ by this much between summation orders
+
+
+class IndexSettings(Document):
+    """How items are searched.
+
+    Attributes:
+        exact_below: catalogues smaller than this are searched exactly.
+        recall_k: length of the lists that exact search and the index are compared by.
+        recall_target: share of exact search's items at which a query searches enough.
+        recall_queries: shoppers that are asked for.
+    """
+
+    exact_below: int = Field(20_000, ge=100)
+    recall_k: int = Field(10, ge=1)
+    recall_target: float = Field(0.97, gt=0, le=1)
+    recall_queries: int = Field(500, ge=1)
+
+
+def index(registered: Registered, settings: IndexSettings, places: Settings, root: Path) -> Sealed:
+    """Build the index, measure it, and seal the bundle.
+
+    Raises:
+        DataError: an item or user vector is not finite.
+        VitrineError: the child process that builds died; the message names its signal.
+    """
+    from pipelines import tracking
+
+    # The whole chain, not its last digest alone: two windows without an event between them have equal content.
+    key = stage_key(STAGE, provenance(registered), settings)
+    sealed = seal(Sealed, root, STAGE, key, lambda out: _build(registered, settings, out))
+    config = read_json(Path(sealed.path) / INDEX_CONFIG)
+    tracking.stage_run(registered, STAGE, {"bundle": sealed.digest, **config, **settings.model_dump()},
+                       {f"index_recall@{sealed.recall_k}": sealed.recall}, (), places)
+    return sealed
+
+
+def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[str, Any]:
+    trained = registered.evaluated.trained
+    write_bundle(out, Path(trained.path), Path(trained.snapshot.path), provenance(registered))
+    vectors = np.load(out / "item_vectors.npy", allow_pickle=False)
+    queries = user_vectors(trained, requests_at_end(trained, settings.recall_queries))
+    for what, array in (("item", vectors), ("user", queries)):
+        broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if len(broken):
+            raise DataError(f"{len(broken):,} of {len(array):,} {what} vectors of {trained.path} are not finite, "
+                            f"the first in row {broken[0]}: train again with a lower learning rate")
+    started = time.monotonic()
+    if len(vectors) < settings.exact_below:
+        write_json(out / INDEX_CONFIG, IndexConfig(kind="exact").model_dump(exclude_none=True))
+        recall = ExactAnswers(vectors, queries, settings.recall_k).recall(ExactRetriever(vectors))
+    else:
+        recall = _build_apart(out, queries, settings)
+    seconds = time.monotonic() - started
+    kind = read_json(out / INDEX_CONFIG)["kind"]
+    write_json(out / TIMINGS, {"index_s": seconds, "recall_queries": len(queries)})
+    log.info("index: %s, %s items, recall@%d %.4f of exact search by the vectors of %s shoppers, %s",
+             kind, f"{len(vectors):,}", settings.recall_k, recall, f"{len(queries):,}", duration(seconds))
+    return {"registered": registered, "kind": kind, "recall": recall, "recall_k": settings.recall_k}
+
+
+def provenance(registered: Registered) -> dict[str, Any]:
+    """The contract chain for the bundle, without places."""
+
+    def content(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: content(inner) for name, inner in value.items() if name not in _PLACES}
+        return value
+
+    window = registered.evaluated.trained.snapshot.window.model_dump(mode="json")
+    return {"format": 1, "as_of": window["as_of"], "registered": content(registered.model_dump(mode="json"))}
+
+
+class ExactAnswers:
+    """What exact search finds for some queries, in double precision: the yardstick of an index.
+
+    An item that ties with the k-th best counts as found: which of equals comes first is nobody's fault.
+    """
+
+    def __init__(self, item_vectors: Floats, queries: Floats, k: int) -> None:
+        self.item_vectors, self.queries, self.k = item_vectors, queries, min(k, len(item_vectors))
+        wide, top = queries.astype(np.float64), np.full((len(queries), self.k), -np.inf)
+        for first in range(0, len(item_vectors), _BLOCK):
+            products = wide @ item_vectors[first : first + _BLOCK].T.astype(np.float64)
+            top = np.partition(np.concatenate([top, products], axis=1), -self.k, axis=1)[:, -self.k :]
+        self.least = top[:, 0]  # [queries] the k-th best product
+
+    def recall(self, retriever: Retriever) -> float:
+        """Share of the k best items that `retriever` finds, over all queries."""
+        rows, _ = retriever.search(self.queries, self.k)
+        hits = 0
+        for query, least, found in zip(self.queries, self.least, rows, strict=True):
+            products = self.item_vectors[found[found != NOTHING]].astype(np.float64) @ query.astype(np.float64)
+            hits += int((products >= least - _TIED * max(1.0, abs(least))).sum())
+        return hits / (self.k * len(self.queries))
+
+
+def _build_apart(out: Path, queries: Floats, settings: IndexSettings) -> float:
+    """Build out/index in a child process and return its recall."""
+    with tempfile.TemporaryDirectory(prefix="vitrine-index-") as name:
+        scratch = Path(name)
+        np.save(scratch / "queries.npy", queries)
+        write_json(scratch / "job.json", {"bundle": str(out.resolve()), "settings": settings.model_dump()})
+        last: list[str] = []
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipelines.index", str(scratch)], cwd=Path(__file__).resolve().parents[1],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        ) as child:
+            try:
+                for line in child.stdout or ():
+                    last = [*last[-4:], line.strip()]
+                    if line.startswith("index: "):
+                        log.info("%s", line.strip())
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode:
+            how = (f"was ended by {signal.Signals(-child.returncode).name}" if child.returncode < 0
+                   else f"ended with status {child.returncode}")
+            raise VitrineError(f"the index build of {out} {how}; its last lines: {' | '.join(last)}; nothing was "
+                               "sealed, run the index stage again, with more memory where the signal is SIGKILL")
+        return float(read_json(scratch / "result.json")["recall"])
+
+
+def efforts(leaves: int) -> Iterator[tuple[int, int]]:
+    """(leaves to search, candidates to reorder) to try, cheapest first: leaves double, then candidates."""
+    search = max(1, leaves // 50)
+    while search < leaves:
+        yield search, _FIRST_REORDER
+        search *= 2
+    reorder = _FIRST_REORDER
+    while reorder <= _LAST_REORDER:
+        yield leaves, reorder
+        reorder *= 2
+
+
+def build_scann(vectors: Floats, queries: Floats, settings: IndexSettings, folder: Path) -> float:
+    """Build, tune and serialise a ScaNN index of `vectors` [items, D] into `folder`; the recall reached.
+
+    The same vectors give the same bytes: one training thread, and centroids that start far apart instead
+    of at random (ScaNN's random start differs from process to process; this one doubles the build time).
+    """
+    from scann.scann_ops.py import scann_ops_pybind
+
+    leaves = max(16, 2 * math.isqrt(len(vectors)))
+    log.info("index: building ScaNN over %s vectors of %d, %d leaves", f"{len(vectors):,}", vectors.shape[1], leaves)
+    started = time.monotonic()
+    searcher = (
+        scann_ops_pybind.builder(vectors, settings.recall_k, "dot_product")
+        .set_n_training_threads(1)
+        .tree(leaves, max(1, leaves // 50), training_sample_size=min(len(vectors), 100_000), random_init=False)
+        .score_ah(2, anisotropic_quantization_threshold=0.2)
+        .reorder(_FIRST_REORDER)
+        .build()
+    )
+    log.info("index: built in %s", duration(time.monotonic() - started))
+    answers, recall = ExactAnswers(vectors, queries, settings.recall_k), 0.0
+    for search, reorder in efforts(leaves):
+        config = IndexConfig(kind="scann", leaves=leaves, leaves_to_search=search, reorder=reorder)
+        recall = answers.recall(ScannRetriever(searcher, vectors, config))
+        log.info("index: recall@%d %.4f with %d leaves and %d candidates", settings.recall_k, recall, search, reorder)
+        if recall >= settings.recall_target:
+            break
+    folder.mkdir()
+    searcher.serialize(str(folder), relative_path=True)
+    write_json(folder / Path(INDEX_CONFIG).name, config)
+    return recall
+
+
+def main(scratch: Path) -> None:
+    """The child: build what job.json describes and write result.json."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    job = json.loads((scratch / "job.json").read_text(encoding="utf-8"))
+    bundle = Path(job["bundle"])
+    vectors = np.load(bundle / "item_vectors.npy", allow_pickle=False)
+    queries = np.load(scratch / "queries.npy", allow_pickle=False)
+    recall = build_scann(vectors, queries, IndexSettings.model_validate(job["settings"]), bundle / INDEX)
+    write_json(scratch / "result.json", {"recall": recall})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
