@@ -47,3 +47,7 @@ class ReleaseConflict(VitrineError):
     """Somebody released since this challenger was judged: judge it again against the new parent."""
 
     is_retryable = False
+
+
+class TrackingError(VitrineError):
+    """MLflow cannot be reached, or refuses. Nothing that serves depends on it; a retry resumes the run."""

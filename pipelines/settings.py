@@ -21,6 +21,7 @@ class Settings(Document):
         mlflow_uri: tracking server or database (MLFLOW_TRACKING_URI, default SQLite below home).
         model_name: registered model in MLflow (VITRINE_MODEL, default "vitrine").
         experiment: MLflow experiment (VITRINE_EXPERIMENT, default "vitrine").
+        source: shop that a scheduled retrain reads (VITRINE_SOURCE, none by default).
     """
 
     home: Path
@@ -29,6 +30,7 @@ class Settings(Document):
     mlflow_uri: str
     model_name: str = "vitrine"
     experiment: str = "vitrine"
+    source: str | None = None
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -39,7 +41,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
-             "VITRINE_MODEL", "VITRINE_EXPERIMENT")
+             "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE")
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -51,4 +53,5 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         mlflow_uri=env.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
         model_name=env.get("VITRINE_MODEL", "vitrine"),
         experiment=env.get("VITRINE_EXPERIMENT", "vitrine"),
+        source=env.get("VITRINE_SOURCE"),
     )

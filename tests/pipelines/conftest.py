@@ -1,11 +1,16 @@
 """A shop of two customers and three products, small enough to be read."""
 
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+
+import pipelines
+from pipelines.settings import Settings
 
 Write = Callable[..., Path]
 
@@ -51,3 +56,22 @@ def write_shop(tmp_path: Path) -> Write:
         return folder
 
     return write
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
+    """What the stages tell MLflow, in place of MLflow: it mirrors releases and decides nothing about them."""
+    calls: list[tuple[str, tuple[Any, ...]]] = []
+    recorder = types.ModuleType("pipelines.tracking")
+    for name in ("stage_run", "verdict", "promoted"):
+        setattr(recorder, name, lambda *arguments, name=name: calls.append((name, arguments)))
+    monkeypatch.setitem(sys.modules, "pipelines.tracking", recorder)
+    monkeypatch.setattr(pipelines, "tracking", recorder, raising=False)
+    return calls
+
+
+@pytest.fixture
+def places(tmp_path: Path, told: list[tuple[str, tuple[Any, ...]]]) -> Settings:
+    """An installation below the test's own folder, with `told` for its MLflow."""
+    home = tmp_path / "home"
+    return Settings(home=home, artifacts=home / "artifacts", store=home / "store", mlflow_uri="sqlite:///none")

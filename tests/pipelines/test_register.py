@@ -29,6 +29,7 @@ def numbers_of(recall: float, new: float) -> dict[str, Any]:
         "slices": {"all": {"events": 8, "recall@10": recall, "ndcg@10": 0.1},
                    "new_items": {"events": 2, "recall@10": new, "ndcg@10": 0.0}},
         "intervals": {"recall@10": [recall - 0.1, recall + 0.1]},
+        "exposure": {"gini": recall / 10},
     }
 
 
@@ -86,7 +87,7 @@ def evaluated(saved_model: Path, tmp_path: Path) -> Evaluated:
     write_json(tmp_path / "trained" / "settings.json", {"dimension": 2, "optimizer": {"rate": 0.1}})
     write_json(tmp_path / "trained" / "curves.json", [
         {"epoch": 1, "loss": 3.0, "valid_recall@10": 0.3}, {"epoch": 2, "loss": 2.0, "valid_recall@10": 0.4}])
-    write_json(tmp_path / "trained" / "timings.json", {"fit_s": 12.5})
+    write_json(tmp_path / "trained" / "timings.json", {"epoch_seconds": [12.5, 10.0]})
     (tmp_path / "evaluated").mkdir()
     write_json(tmp_path / "evaluated" / "metrics.json", METRICS)
     write_json(tmp_path / "evaluated" / "models.json", list(METRICS))
@@ -124,6 +125,7 @@ def test_named_metrics() -> None:
     assert named["recall_at_10"] == 0.5
     assert named["recall_at_10_low"] == pytest.approx(0.4)
     assert named["als_recall_at_10"] == 0.4
+    assert named["als_exposure_gini"] == pytest.approx(0.04)
     assert named["gain_over_als"] == pytest.approx(0.25)  # .5 / .4 - 1
     assert "gain_over_popularity" not in named  # .5 / 0
     assert named["slice/new_items/recall_at_10"] == 0.2
@@ -145,7 +147,7 @@ def test_input_example_is_a_known_and_an_unknown_shopper(tmp_path: Path) -> None
 def test_card_says_where_the_model_is_behind(evaluated: Evaluated) -> None:
     card = model_card(evaluated, {"dimension": 2}, METRICS, "For the shop window.")
     assert "For the shop window." in card
-    assert "Behind another model in recall@10 in: new_items." in card
+    assert "Behind another model in recall@10 in: new_items (2 events)." in card
     assert "`/data/online_retail`" in card
     assert "1.0 training events a user" in card  # 2 / 2
     assert "recall@10 0.4000 to 0.6000" in card
@@ -181,7 +183,7 @@ def test_register_twice_records_once(evaluated: Evaluated, places: Settings, tmp
     stages = client.search_runs([registered.experiment_id], f"tags.`mlflow.parentRunId` = '{registered.run_id}'")
     named = {stage.info.run_name: stage.data for stage in stages}
     assert sorted(named) == ["evaluate", "features", "ingest", "train"] and len(stages) == 4
-    assert named["train"].metrics["timing/fit_s"] == 12.5
+    assert named["train"].metrics["timing/epoch_seconds"] == 22.5
     assert named["train"].params["optimizer.rate"] == "0.1"
     assert {f.path for f in client.list_artifacts(registered.run_id, "figures")} == {
         f"figures/{name}.png" for name in ("learning_curve", "recall_by_slice", "exposure")}

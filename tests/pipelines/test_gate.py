@@ -1,0 +1,198 @@
+"""The gate: each bad figure is refused by name, and the bundle is tried in a process of its own."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import trial as trials
+from pipelines.contracts import Sealed, Verdict
+from pipelines.errors import CorruptArtifact, VitrineError
+from pipelines.gate import GateSettings, at_least, champion_checks, gate, metric_checks
+from pipelines.index import IndexSettings, index
+from pipelines.settings import Settings
+from pipelines.trial import largest_difference, slate_fault
+from pipelines.verdict_page import verdict_page
+from serving.recommender import Request, empty_history
+from tests.release_world import NO_TOKENS, NOW_US, history_of, make_registered, model_figures
+
+CHAMPION = "c" * 64
+
+
+def failed(checks) -> list[str]:
+    return [check.name for check in checks if not check.passed]
+
+
+def make_sealed(root: Path, places: Settings, **world: Any) -> Sealed:
+    return index(make_registered(root, **world), IndexSettings(), places, root)
+
+
+def test_a_good_challenger_without_incumbent_is_accepted(tmp_path: Path, places: Settings, told: list) -> None:
+    sealed = make_sealed(tmp_path, places)
+    verdict = gate(sealed, GateSettings(), places, tmp_path)
+    assert verdict.accepted, [check for check in verdict.checks if not check.passed]
+    assert [check.name for check in verdict.checks] == [
+        "recall@10", "recall@10_vs_popularity", "recall@10_vs_als", "recall@10_vs_itemknn", "coverage@10",
+        "recall@10_vs_champion", "index_recall@10", "bundle_answers", "bundle_agrees",
+    ]
+    by_name = {check.name: check for check in verdict.checks}
+    assert "no incumbent" in by_name["recall@10_vs_champion"].reason
+    assert by_name["bundle_answers"].value == 13  # nobody and 12 shoppers
+    document = json.loads((Path(verdict.path) / "verdict.json").read_text())
+    assert document["accepted"] is True
+    assert document["bundle"] == sealed.digest
+    assert gate(sealed, GateSettings(), places, tmp_path) == verdict
+    assert [call[0] for call in told if call[0] == "verdict"] == ["verdict"] * 2  # the record is repeatable too
+
+
+def test_a_refusal_is_a_verdict_with_its_reasons(tmp_path: Path, places: Settings, caplog) -> None:
+    models = model_figures()
+    models["als"]["metrics"]["recall@10"] = 0.25
+    with caplog.at_level("WARNING", "vitrine"):
+        verdict = gate(make_sealed(tmp_path, places, metrics=models), GateSettings(), places, tmp_path)
+    assert isinstance(verdict, Verdict)
+    assert not verdict.accepted
+    assert failed(verdict.checks) == ["recall@10_vs_als"]
+    assert "FAIL recall@10_vs_als: 0.2000 is below 0.2500" in caplog.text
+
+
+@pytest.mark.parametrize(("model", "metric", "value", "name"), [
+    ("two_tower", "recall@10", 0.009, "recall@10"),
+    ("two_tower", "recall@10", float("nan"), "recall@10"),
+    ("two_tower", "coverage@10", 0.009, "coverage@10"),
+    ("popularity", "recall@10", 0.21, "recall@10_vs_popularity"),
+    ("als", "recall@10", 0.21, "recall@10_vs_als"),
+    ("itemknn", "recall@10", 0.21, "recall@10_vs_itemknn"),
+    ("als", "recall@10", None, "recall@10_vs_als"),
+    ("two_tower", "coverage@10", None, "coverage@10"),
+])
+def test_each_bad_or_missing_figure_fails_by_name(model: str, metric: str, value: float | None, name: str) -> None:
+    models = model_figures()
+    models[model]["metrics"][metric] = value
+    if value is None:
+        del models[model]["metrics"][metric]
+    assert name in failed(metric_checks(models, GateSettings()))
+    if model != "two_tower" or metric == "coverage@10":
+        assert failed(metric_checks(models, GateSettings())) == [name]
+
+
+def test_a_missing_baseline_never_passes() -> None:
+    models = model_figures()
+    del models["popularity"]
+    assert failed(metric_checks(models, GateSettings())) == ["recall@10_vs_popularity"]
+
+
+@pytest.mark.parametrize(("champion", "refused"), [
+    # Tolerance 5 %: .2 stands against at most .2 / .95 = .2105.
+    ({"metrics": {"recall@10": 0.210}, "slices": {}}, []),
+    ({"metrics": {"recall@10": 0.212}, "slices": {}}, ["recall@10_vs_champion"]),
+    ({"metrics": {}, "slices": {}}, ["recall@10_vs_champion"]),
+    # Slices may lose 30 %: .1 stands against at most .1 / .7 = .1428, where 200 events or more are judged.
+    ({"metrics": {"recall@10": 0.2}, "slices": {"new_user": {"events": 500, "recall@10": 0.142}}}, []),
+    ({"metrics": {"recall@10": 0.2}, "slices": {"new_user": {"events": 500, "recall@10": 0.144}}},
+     ["slice_new_user_vs_champion"]),
+    ({"metrics": {"recall@10": 0.2}, "slices": {"new_item": {"events": 20, "recall@10": 0.9}}}, []),
+    ({"metrics": {"recall@10": 0.2}, "slices": {"unmeasured": {"events": 500, "recall@10": 0.1}}},
+     ["slice_unmeasured_vs_champion"]),
+])
+def test_against_the_champion(champion: dict, refused: list[str]) -> None:
+    assert failed(champion_checks(model_figures(**champion), CHAMPION, GateSettings())) == refused
+
+
+def test_a_champion_that_was_not_measured_fails() -> None:
+    assert failed(champion_checks(model_figures(), CHAMPION, GateSettings())) == ["recall@10_vs_champion"]
+    assert failed(champion_checks(model_figures(), None, GateSettings())) == []
+
+
+def test_a_poor_index_is_refused(tmp_path: Path, places: Settings) -> None:
+    sealed = make_sealed(tmp_path, places).model_copy(update={"recall": 0.94})
+    verdict = gate(sealed, GateSettings(), places, tmp_path)
+    assert failed(verdict.checks) == ["index_recall@10"]
+
+
+def test_at_least_includes_the_threshold() -> None:
+    assert at_least("x", 0.5, 0.5, "").passed
+    assert not at_least("x", 0.4999, 0.5, "").passed
+    assert not at_least("x", None, 0.5, "").passed
+    assert not at_least("x", 0.5, None, "").passed
+
+
+def test_a_damaged_bundle_fails_its_trial(tmp_path: Path, places: Settings) -> None:
+    sealed = make_sealed(tmp_path, places)
+    (Path(sealed.path) / "user_tower.tflite").write_bytes(b"x")
+    verdict = gate(sealed, GateSettings(), places, tmp_path)
+    assert failed(verdict.checks) == ["bundle_answers", "bundle_agrees"]
+    assert "BundleRefused" in next(c.reason for c in verdict.checks if c.name == "bundle_answers")
+
+
+def test_a_bundle_of_another_training_answers_but_does_not_agree(tmp_path: Path, places: Settings) -> None:
+    sealed = make_sealed(tmp_path, places)
+    trained = Path(sealed.registered.evaluated.trained.path)
+    np.save(trained / "item_vectors.npy", np.load(trained / "item_vectors.npy") * np.float32(1.0001))
+    verdict = gate(sealed, GateSettings(), places, tmp_path)
+    assert failed(verdict.checks) == ["bundle_agrees"]
+    # All scores are a ten-thousandth off.
+    difference = next(check.value for check in verdict.checks if check.name == "bundle_agrees")
+    assert difference == pytest.approx(1e-4, rel=0.01)
+
+
+def test_changed_evidence_is_no_evidence(tmp_path: Path, places: Settings) -> None:
+    sealed = make_sealed(tmp_path, places)
+    (Path(sealed.registered.evaluated.path) / "metrics.json").write_text(json.dumps(model_figures()))
+    with pytest.raises(CorruptArtifact, match=r"metrics\.json"):
+        gate(sealed, GateSettings(), places, tmp_path)
+
+
+@pytest.mark.parametrize(("code", "outcome"), [
+    ("os.abort()", "died of SIGABRT"),
+    ("os.kill(os.getpid(), 9)", None),
+    ("raise ImportError('no such library')", None),
+])
+def test_only_faults_of_the_bundle_itself_count_against_it(tmp_path, places, monkeypatch, code, outcome) -> None:
+    sealed = make_sealed(tmp_path, places)
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import os; {code}"\n')
+    os.chmod(interpreter, 0o755)
+    monkeypatch.setattr(trials.sys, "executable", str(interpreter))
+    if outcome is None:
+        with pytest.raises(VitrineError, match="run the gate again"):
+            gate(sealed, GateSettings(), places, tmp_path)
+        assert not list((tmp_path / "gate").iterdir())
+    else:
+        assert outcome in gate(sealed, GateSettings(), places, tmp_path).checks[-2].reason
+
+
+def test_slates_are_whole_or_named() -> None:
+    requests = [Request(empty_history(), NOW_US, NO_TOKENS), Request(history_of(1), NOW_US, NO_TOKENS)]
+    rows = np.stack([np.arange(20), np.arange(20, 40)])
+    scores = np.ones((2, 20), np.float32)
+    assert slate_fault(rows, scores, requests, 40) is None
+    assert slate_fault(rows[:1], scores[:1], requests, 40) == "[1, 20] items came for 2 slates of 20"
+    assert slate_fault(rows, np.where(rows == 3, np.nan, scores), requests, 40) == "1 of 40 scores are not finite"
+    assert slate_fault(np.where(rows == 3, 4, rows), scores, requests, 40) == "slate 0 has 1 items twice"
+    assert slate_fault(rows + 1, scores, requests, 40) == "slate items name rows 1 to 40 of 40"
+    # User 1 has seen 1, 5 and 9.
+    assert slate_fault(np.where(rows == 30, 5, rows), scores, requests, 40) == (
+        "slate 1 has 1 items that the shopper has seen")
+
+
+def test_the_largest_difference_by_hand() -> None:
+    # Products: 2 and 4; served 2.0 and 4.4: 0.4 / 4.
+    rows, scores = np.array([[0, 1]]), np.array([[2.0, 4.4]], np.float32)
+    item_vectors, vectors = np.array([[1, 0], [0, 2]], np.float32), np.array([[2, 2]], np.float32)
+    assert largest_difference(rows, scores, vectors, item_vectors) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_the_page_stands_alone_and_escapes(tmp_path: Path, places: Settings) -> None:
+    verdict = gate(make_sealed(tmp_path, places), GateSettings(), places, tmp_path)
+    page = (Path(verdict.path) / "verdict.html").read_text()
+    assert page.count("<rect") == 4  # the challenger and three baselines
+    assert not re.search(r"(src|href)=|url\(|<script|http", page)
+    document = json.loads((Path(verdict.path) / "verdict.json").read_text())
+    document["checks"][0]["reason"] = "<script>alert(1)</script>"
+    assert "<script" not in verdict_page(document, model_figures(), "two_tower", "recall@10")
