@@ -1,0 +1,140 @@
+"""A stage of the retrain as a retryable Airflow task.
+
+The task adds what an orchestrator must decide and nothing else: which failures are worth a retry,
+what ends a run early without an error, who asked for it. The work itself is `pipelines.retrain.run_stage`,
+the same call that the command line makes.
+"""
+
+import logging
+import subprocess
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from pydantic import ValidationError
+
+from pipelines.contracts import Origin
+from pipelines.errors import GateRejected, SettingsError, VitrineError
+from pipelines.retrain import RetrainParams, run_stage
+from pipelines.settings import load_settings
+from plugins.mlflow_links import MlflowRunLink
+
+log = logging.getLogger("vitrine")
+REPOSITORY = Path(__file__).resolve().parent.parent
+# From here on a retrain has its run in MLflow.
+REGISTERED = ("register", "index", "gate", "promote")
+
+
+class StageTask(BaseOperator):
+    """Runs one stage on the contract of the stage before it and returns its contract.
+
+    Args:
+        stage: name of the stage, one of pipelines.retrain.STAGES; also the task's id.
+        minutes: the stage is ended and retried when it runs longer.
+        upstream: contract of the stage before, as that task's output; none for the first stage.
+        options: any argument of Airflow's BaseOperator.
+    """
+
+    template_fields = ("upstream",)
+    ui_color = "#f3e9d8"
+
+    def __init__(self, *, stage: str, minutes: float, upstream: Any = None, **options: Any) -> None:
+        options.setdefault("task_id", stage)
+        super().__init__(execution_timeout=timedelta(minutes=minutes), **options)
+        self.stage = stage
+        self.upstream = upstream
+        if stage in REGISTERED:
+            self.operator_extra_links = (MlflowRunLink(),)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the stage.
+
+        Raises:
+            AirflowFailException: an error that no retry can mend: wrong data, wrong parameters.
+            AirflowSkipException: the gate refused the challenger; the reasons stand in the message.
+        """
+        try:
+            params, origin = retrain_params(context), origin_of(context)
+            skip_after_rejection(self.upstream)
+            if self.upstream is None:
+                log.info("%s, asked for by %s", summary(params.model_dump()), origin.actor)
+            contract = run_stage(self.stage, self.upstream, params, origin, load_settings())
+        except GateRejected as error:
+            log.warning("%s", error)
+            raise AirflowSkipException(str(error)) from error
+        except VitrineError as error:
+            log.error("%s: %s", type(error).__name__, error)
+            if error.is_retryable:
+                raise
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        log.info("%s: %s", self.stage, summary(contract))
+        return contract
+
+
+def skip_after_rejection(upstream: Mapping[str, Any] | None) -> None:
+    """Let nothing run on a verdict that refused the challenger.
+
+    Raises:
+        GateRejected: with every check that did not pass.
+    """
+    if upstream is None or upstream.get("accepted", True):
+        return
+    reasons = [f"{check['name']}: {check['reason']}" for check in upstream["checks"] if not check["passed"]]
+    raise GateRejected("the gate refused the challenger, the live release stays:\n  " + "\n  ".join(reasons))
+
+
+def retrain_params(context: Context) -> RetrainParams:
+    """The run's parameters: the form's, completed from the data interval and never from the clock.
+
+    Raises:
+        SettingsError: a parameter is missing or wrong.
+    """
+    form = dict(context["params"])
+    as_of = form.pop("as_of") or context["dag_run"].data_interval_end
+    if as_of is None:
+        raise SettingsError(
+            "as_of is empty, and a run without a logical date has no data interval to take it from; "
+            "trigger again with as_of, for example 2026-11-01T00:00:00+00:00"
+        )
+    source = form.pop("data")
+    if not source:
+        raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
+    try:
+        return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"the run's parameters are wrong: {faults}") from error
+
+
+def origin_of(context: Context) -> Origin:
+    """Who asked for this run: goes into tags and release records."""
+    run = context["dag_run"]
+    return Origin(
+        actor=run.triggering_user_name or f"airflow:{run.run_type.value}",
+        reason=context["params"]["reason"],
+        dag_id=run.dag_id,
+        dag_run_id=run.run_id,
+        git_revision=git_revision(REPOSITORY),
+    )
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit that the code at `folder` was checked out from; none where it is not a checkout."""
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
+
+
+def summary(contract: Mapping[str, Any]) -> str:
+    """A document's own figures on one line, without the documents it holds."""
+    own = {
+        name: value[:12] if name in ("digest", "bundle") else value
+        for name, value in contract.items()
+        if name != "key" and value is not None and not isinstance(value, dict | list)
+    }
+    return ", ".join(f"{name} {value}" for name, value in own.items())
