@@ -14,6 +14,8 @@ import numpy.typing as npt
 from pipelines.snapshot import TRAIN, SnapshotData
 from serving.encoding import gap_bucket
 
+Ints = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Visits:
@@ -23,13 +25,18 @@ class Visits:
     item: npt.NDArray[np.int32]  # [events]
     type: npt.NDArray[np.int16]  # [events]
     weight: npt.NDArray[np.float32]  # [events]
+    target_weight: npt.NDArray[np.float32]  # [events] weight in the loss: newer events say more
     is_new: npt.NDArray[np.bool_]  # [events] the user's first meeting with the item: a target
     time: npt.NDArray[np.int64]  # [visits]
     user_ptr: npt.NDArray[np.int64]  # [users + 1] into the visits
 
     @classmethod
-    def of(cls, data: SnapshotData) -> "Visits":
-        """Visits of a snapshot's training events."""
+    def of(cls, data: SnapshotData, half_life: float = 0) -> "Visits":
+        """Visits of a snapshot's training events.
+
+        Args:
+            half_life: part of the training window after which an event counts half in the loss; 0 for never.
+        """
         h = data.histories
         user = np.repeat(np.arange(data.num_users), np.diff(h.indptr))
         kept = np.flatnonzero((h.split == TRAIN) & (h.weight > 0))
@@ -40,8 +47,13 @@ class Visits:
         _, met = np.unique(user.astype(np.int64) << 32 | item, return_index=True)
         is_new = np.zeros(len(kept), bool)
         is_new[met] = True
-        return cls(np.append(first, len(kept)), item, np.asarray(h.type[kept]), np.asarray(h.weight[kept]), is_new,
-                   time[first], np.searchsorted(user[first], np.arange(data.num_users + 1)))
+        weight = np.asarray(h.weight[kept])
+        age = (time.max() - time) / max(np.ptp(time), 1) if len(kept) else time
+        decay = np.exp2(-age / half_life) if half_life else np.ones(len(kept))
+        target_weight = (weight * decay).astype(np.float32)
+        user_ptr = np.searchsorted(user[first], np.arange(data.num_users + 1))
+        return cls(np.append(first, len(kept)), item, np.asarray(h.type[kept]), weight, target_weight, is_new,
+                   time[first], user_ptr)
 
 
 @dataclass(frozen=True)
@@ -91,9 +103,11 @@ def epoch(
     batches, start = [], 0
     while start < len(order):
         end, longest = start, 0
-        while end < len(order) and (longest := max(longest, length[order[end]] + 1)) * (end - start + 1) <= slots_a_batch:
+        while end < len(order):
+            longest = max(longest, length[order[end]] + 1)
+            if end > start and longest * (end - start + 1) > slots_a_batch:
+                break
             end += 1
-        end = max(end, start + 1)
         batches.append(order[start:end])
         start = end
     rng.shuffle(batches)
@@ -119,8 +133,8 @@ def _assemble(
     weight = visits.weight[event]
     cells = len(sequences) * size
     counts = np.bincount(event_slot, weight, cells).astype(np.float32)
-    types = np.bincount(event_slot * event_types + visits.type[event], weight, cells * event_types)
-    types = types.reshape(cells, event_types) / np.maximum(counts, 1e-9)[:, None]
+    of_type = np.bincount(event_slot * event_types + visits.type[event], weight, cells * event_types)
+    types = of_type.reshape(cells, event_types) / np.maximum(counts, 1e-9)[:, None]
     gaps = np.zeros(cells, np.int32)
     later = np.flatnonzero((visit > begin[seq]) & (visit >= first[seq]))
     gaps[seq[later] * size + slot[later]] = gap_bucket(visits.time[visit[later]] - visits.time[visit[later] - 1])
@@ -139,11 +153,11 @@ def _assemble(
         "gaps": gaps.reshape(len(sequences), size), "counts": counts.reshape(len(sequences), size),
         "user": user_tokens[users], "query_slot": query_slot.astype(np.int32), "query_wait": wait.astype(np.int32),
         "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
-        "target_weight": visits.weight[pair],
+        "target_weight": visits.target_weight[pair],
     }
 
 
-def _ranges(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     """For half-open ranges: the number of the range each member belongs to, and the members."""
     lengths = np.maximum(last - first, 0)
     owner = np.repeat(np.arange(len(first)), lengths)

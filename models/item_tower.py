@@ -36,12 +36,16 @@ class ItemTower(tf.keras.layers.Layer):
         scale, tokens = dimension**-0.5, self.bags.shape[1]
         self.ids = self.add_weight("ids", (items, self.dimension), initializer=normal(stddev=0.3 * scale))
         self.tokens = self.add_weight("tokens", (tokens, self.dimension), initializer=normal(stddev=0.3 * scale))
-        log_share = np.log(share * items)[data.item_counts > 0] if (data.item_counts > 0).any() else np.zeros(1)
-        own = np.where(data.item_counts > 0, np.log(share * items) - log_share.mean(), 0.0)
+        # Relative to an even share; the mean over trained items is what an unknown one starts with.
+        log_share = np.log(share * items)
+        is_trained = data.item_counts > 0
+        mean = float(log_share[is_trained].mean())
+        own = np.where(is_trained, log_share - mean, 0.0)
         self.own_prior = self.add_weight("own_prior", (items, 1), initializer=tf.constant_initializer(own))
         self.content_prior = tf.keras.layers.Dense(
-            1, kernel_initializer="zeros", bias_initializer=tf.constant_initializer(log_share.mean()))
-        self.project = tf.keras.layers.Dense(self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
+            1, kernel_initializer="zeros", bias_initializer=tf.constant_initializer(mean))
+        self.project = tf.keras.layers.Dense(
+            self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
 
     def content(self, items: tf.Tensor | None) -> tf.Tensor:
         """Feature part of the vectors [n, dimension] of `items` [n]; None means the whole catalogue."""

@@ -7,8 +7,8 @@ if "tensorflow" not in sys.modules:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf  # noqa: E402 - the flag above has to come first
-import tensorflow_recommenders as tfrs  # noqa: E402
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 if not tf.keras.backend.__name__.startswith("tf_keras"):
     raise ImportError(

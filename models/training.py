@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.averages import Averages
 from models.batches import Visits, cut, epoch
 from models.item_tower import ItemTower
 from models.legacy_keras import tf
@@ -50,7 +51,8 @@ class _Current:
 
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         inputs = request_inputs(data, queries, self.inputs)
-        return self.tower.serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy() @ self.vectors.T
+        users: Floats = self.tower.serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
+        return users @ self.vectors.T
 
 
 def build(data: SnapshotData, settings: TrainSettings) -> TwoTower:
@@ -74,7 +76,7 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
     """
     tf.keras.utils.set_random_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    visits = Visits.of(data)
+    visits = Visits.of(data, settings.half_life)
     sequences = cut(visits, data.spec["visits"])
     valid = sample(data.queries(VALID), settings.valid_targets, settings.seed)
     if not visits.is_new.any() or not len(valid):
@@ -82,7 +84,11 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
                         "both are needed; give a longer window")
     fitted = Fitted(build(data, settings))
     slots = int(np.clip(sum(s.last - s.first + 1 for s in sequences) / settings.steps, 256, settings.batch_slots))
-    step, tower = None, ServedTower(fitted.model.users, data.spec)
+    tower = ServedTower(fitted.model.users, data.spec)
+    first = next(epoch(visits, sequences, data.user_tokens, len(data.spec["event_types"]), slots, rng))
+    fitted.model.compute_loss(first)  # creates what is created on first use
+    averages = Averages(_averaged(fitted.model), settings.average_decay)
+    step = _compiled(fitted.model, averages, first)
     best: list[Any] = []
     log.info("train: %s sequences, %s questions, %s targets, %s items, %s", f"{len(sequences):,}",
              f"{len(visits.time):,}", f"{int(visits.is_new.sum()):,}", f"{data.num_items:,}",
@@ -92,21 +98,22 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
         progress = Progress(f"epoch {number} of {settings.max_epochs}", len(visits.time), "questions")
         total, asked = 0.0, 0
         for batch in epoch(visits, sequences, data.user_tokens, len(data.spec["event_types"]), slots, rng):
-            step = step or _compiled(fitted.model, batch)
             loss = float(step({k: tf.constant(v) for k, v in batch.items()}))
             if not np.isfinite(loss):
-                raise VitrineError(f"the loss became {loss} in epoch {number}: lower learning_rate, now {settings.learning_rate}")
+                raise VitrineError(f"the loss became {loss} in epoch {number}: lower learning_rate, "
+                                   f"now {settings.learning_rate}")
             total, asked = total + loss * len(batch["target_item"]), asked + len(batch["target_item"])
             progress.advance(len(batch["query_slot"]), f"loss {total / max(asked, 1):.4f}")
         fitted.seconds.append(time.monotonic() - started)
-        ranking = rank(_Current(fitted, tower), data, valid, k=10)
-        recall = float((ranking.rank > 0).mean())
+        with averages.in_place():
+            recall = float((rank(_Current(fitted, tower), data, valid, k=10).rank > 0).mean())
+            if recall > fitted.best_recall:
+                best = fitted.model.get_weights()
         fitted.curves.append({"epoch": number, "loss": total / max(asked, 1), "valid_recall@10": recall})
-        is_best = recall > fitted.best_recall
         log.info("epoch %d: loss %.4f, valid recall@10 %.4f%s, trained in %s", number, total / max(asked, 1), recall,
-                 " (best so far)" if is_best else "", duration(fitted.seconds[-1]))
-        if is_best:
-            fitted.best_epoch, fitted.best_recall, best = number, recall, fitted.model.get_weights()
+                 " (best so far)" if recall > fitted.best_recall else "", duration(fitted.seconds[-1]))
+        if recall > fitted.best_recall:
+            fitted.best_epoch, fitted.best_recall = number, recall
         elif number - fitted.best_epoch >= settings.patience:
             log.info("train: stopped early, no better epoch since %d", fitted.best_epoch)
             break
@@ -114,10 +121,21 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
     return fitted
 
 
-def _compiled(model: TwoTower, batch: dict[str, npt.NDArray[Any]]) -> Any:
+def _averaged(model: TwoTower) -> list[Any]:
+    """The weights that are averaged: all, but for the tables of a large catalogue, where a step moves few rows."""
+    large = set() if model.sampling.is_full else {model.num_items}
+    return [v for v in model.trainable_variables if v.shape.rank == 0 or v.shape[0] not in large]
+
+
+def _compiled(model: TwoTower, averages: Averages, batch: dict[str, npt.NDArray[Any]]) -> Any:
     """The training step, traced once for every shape that a batch can have."""
     fixed = ("types", "user")  # their last axis is part of the model
-    signature = {
-        k: tf.TensorSpec([None] * (v.ndim - 1) + [v.shape[-1] if k in fixed else None], v.dtype) for k, v in batch.items()
-    }
-    return tf.function(lambda inputs: model.train_step(inputs)["loss"], input_signature=[signature])
+    shapes = {k: [None] * (v.ndim - 1) + [v.shape[-1] if k in fixed else None] for k, v in batch.items()}
+    signature = {k: tf.TensorSpec(shapes[k], v.dtype) for k, v in batch.items()}
+
+    def step(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        loss = model.train_step(inputs)["loss"]
+        averages.update()
+        return loss
+
+    return tf.function(step, input_signature=[signature])

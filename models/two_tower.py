@@ -28,7 +28,9 @@ class TwoTower(tfrs.Model):
         self.items, self.users, self.sampling, self.num_items = items, users, sampling, num_items
         self.task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
 
-    def question_vectors(self, batch: dict[str, tf.Tensor], vectors: tf.Tensor, row_of: tf.Tensor, training: bool) -> tf.Tensor:
+    def question_vectors(
+        self, batch: dict[str, tf.Tensor], vectors: tf.Tensor, row_of: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         """User vectors [Q, D] for the batch's questions; `vectors`[`row_of`] are the events' items."""
         shape = tf.shape(batch["counts"])
         events = tf.gather(vectors, row_of) * batch["event_weight"][:, None]

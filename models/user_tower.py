@@ -32,7 +32,8 @@ class Block(tf.keras.layers.Layer):
     def build(self, _: tf.TensorShape) -> None:
         """Create the position bias and the null key."""
         self.bias = self.add_weight("bias", (self.slots + 1, self.heads), initializer="zeros")
-        self.null = self.add_weight("null", (1, self.heads, 1, self.dimension // self.heads), initializer="glorot_uniform")
+        width = self.dimension // self.heads
+        self.null = self.add_weight("null", (1, self.heads, 1, width), initializer="glorot_uniform")
 
     def call(self, x: tf.Tensor, is_empty: tf.Tensor, training: bool = False) -> tf.Tensor:
         """States [B, T, D] from states [B, T, D]; `is_empty` [B, T] are slots nobody may look at."""
@@ -100,7 +101,9 @@ class UserTower(tf.keras.layers.Layer):
             bags.append(tf.matmul(weight[None], inputs["visits"]) * tf.math.rsqrt(tf.maximum(total, 1.0)))
         return x, bags
 
-    def read(self, state: tf.Tensor, bags: list[tf.Tensor], wait: tf.Tensor, user: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def read(
+        self, state: tf.Tensor, bags: list[tf.Tensor], wait: tf.Tensor, user: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
         """User vectors [Q, D] from what is known [Q, D], the time since [Q] and user tokens [Q, K]."""
         vector = self.leave(self.norm(state)) + tf.gather(self.wait, wait)
         for bag, project in zip(bags, self.pool, strict=True):

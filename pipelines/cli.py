@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,12 +25,15 @@ app = typer.Typer(
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]
-AsOf = Annotated[datetime | None, typer.Option(help="Events before this UTC moment count. Default: just after the last event.",
-                                               formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
+AsOf = Annotated[datetime | None, typer.Option(
+    help="Events before this UTC moment count. Default: just after the last event.",
+    formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
 SpecOption = Annotated[Path | None, typer.Option(help="TOML file that overrides names, kinds and weights.")]
 Days = Annotated[int | None, typer.Option(min=1, help="Only so many days before as_of. Default: the whole log.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change a stage's setting; repeatable.")]
-Upstream = Annotated[Path, typer.Argument(help="Folder that the stage before this one printed.", exists=True, file_okay=False)]
+Set = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="STAGE.FIELD=VALUE", help="Change a stage's setting; repeatable.")]
+Upstream = Annotated[Path, typer.Argument(
+    help="Folder that the stage before this one printed.", exists=True, file_okay=False)]
 Reason = Annotated[str, typer.Option(help="Why; goes into the release record.")]
 DryRun = Annotated[bool, typer.Option(help="Do everything but the release.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")]
@@ -79,7 +82,8 @@ def ingest(data: SourceOption, as_of: AsOf = None, window_days: Days = None, spe
 
     Example: `vitrine ingest --data ../shop --as-of 2026-06-28`
     """
-    _say("ingest", run_stage("ingest", None, _params(data, as_of, spec, window_days=window_days), Origin(), load_settings()))
+    params = _params(data, as_of, spec, window_days=window_days)
+    _say("ingest", run_stage("ingest", None, params, Origin(), load_settings()))
 
 
 def _stage_command(name: str, summary: str, before: str) -> None:
@@ -164,13 +168,9 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, dict[str, Any]]:
 
 def _params(data: str, as_of: datetime | None, spec: Path | None, **rest: Any) -> RetrainParams:
     source, path = resolved(data), str(spec.resolve()) if spec else None
+    moment = default_as_of(source, path) if as_of is None else as_of.replace(tzinfo=UTC)
     if as_of is None:
-        moment = default_as_of(source, path)
         console.print(f"as_of is {moment.isoformat()}: just after the last event of {data}")
-    else:
-        from datetime import UTC
-
-        moment = as_of.replace(tzinfo=UTC)
     try:
         return RetrainParams(source=source, as_of=moment, spec=path, **rest)
     except ValidationError as error:
@@ -184,9 +184,10 @@ def _run(name: str, folder: Path, settings: Sequence[str] | None, **rest: Any) -
     while not ("source" in root and "window" in root):
         inner = [value for value in root.values() if isinstance(value, dict) and "key" in value]
         if not inner:
-            raise SettingsError(f"{folder} does not say what source it was made from: start again with `vitrine ingest`")
+            raise SettingsError(f"{folder} does not say what it was made from: start again with `vitrine ingest`")
         root = inner[0]
-    params = RetrainParams(source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings), **rest)
+    params = RetrainParams(
+        source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings), **rest)
     return run_stage(name, contract, params, Origin(reason=params.reason), load_settings())
 
 

@@ -28,13 +28,14 @@ def picture(data: bytes | None, column: str, row: int) -> npt.NDArray[np.float32
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"items.{column}, row {row}: {len(data)} bytes are no readable image ({error}); "
                         "give PNG or JPEG bytes, or null") from error
-    return np.asarray(small, np.float32).reshape(-1) / 255
+    return (np.asarray(small, np.float32).reshape(-1) / 255).astype(np.float32)
 
 
 def numbers(column: pd.Series) -> npt.NDArray[np.float32]:
     """[rows, 1] signed log of a numeric column (prices span decades), NaN where missing."""
     values = column.to_numpy(np.float64, na_value=np.nan)
-    return (np.sign(values) * np.log1p(np.abs(values))).astype(np.float32)[:, None]
+    logs: npt.NDArray[np.float32] = (np.sign(values) * np.log1p(np.abs(values))).astype(np.float32)
+    return logs[:, None]
 
 
 def given_vectors(column: pd.Series) -> npt.NDArray[np.float32]:

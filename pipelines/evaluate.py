@@ -73,7 +73,7 @@ def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Pa
         CorruptArtifact, SettingsError: the live release cannot be scored on this snapshot.
     """
     releases = ReleaseStore(store)
-    champion = releases.parent_for(trained.digest)
+    champion = releases.parent_for(trained.digest, trained.snapshot.window.as_of)
     parent = (None, None) if champion is None else (champion.number, champion.bundle)
     snapshot = trained.snapshot
     # The window too: two windows without an event between them have snapshots of equal content.

@@ -55,7 +55,8 @@ def _build(ingested: Ingested, settings: FeatureSettings, out: Path) -> dict[str
     time = events[c.TIME].to_numpy("datetime64[us]").astype(np.int64)
     split, valid_from, test_from = split_by_time(time, is_positive, settings)
     # A customer's first positive meeting with an item is what a recommendation could have brought about.
-    is_first = first_meetings(pd.factorize(events[c.USER])[0], pd.factorize(events[c.ITEM])[0])
+    user, item = (pd.factorize(events[name])[0].astype(np.int32) for name in (c.USER, c.ITEM))
+    is_first = first_meetings(user, item)
     target = is_first & is_positive & (split != TRAIN)
     counts = encode(
         Shop(events, items, users, kinds(shop.item_fields), kinds(shop.user_fields), shop.weights, shop.display,
@@ -107,8 +108,8 @@ def split_by_time(
     sizes = np.bincount(split[is_positive], minlength=3)
     if not sizes.all():
         names: Mapping[str, int] = dict(zip(("train", "valid", "test"), sizes.tolist(), strict=True))
-        raise DataError(f"{len(positive):,} positive events cannot be cut in time into train, valid and test ({names}): "
-                        "give a longer window or more events")
+        raise DataError(f"{len(positive):,} positive events cannot be cut in time into train, valid and test "
+                        f"({names}): give a longer window or more events")
     valid_from, test_from = (datetime.fromtimestamp(cut / 1e6, UTC) for cut in cuts)
     return split, valid_from, test_from
 

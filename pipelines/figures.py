@@ -81,12 +81,13 @@ def slice_recall(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fig
     for row in rows:
         axes.axhspan(row - 0.32, row + 0.32, color="#F4F4F4", linewidth=0, zorder=0)
     # Models stand a little below one another, so that equal values do not hide each other.
-    for model, shift in zip(models, np.linspace(0.2, -0.2, len(models)), strict=True):
+    for model, shift in zip(models, np.linspace(0.24, -0.24, len(models)), strict=True):
         label, colour, marker = look(model)
         axes.plot(values[model], rows + shift, marker, color=colour, label=label, zorder=3, clip_on=False,
                   markeredgecolor="white", markeredgewidth=0.6, markersize=9 if model == "two_tower" else 7)
     events = [int(slices[models[0]][name]["events"]) for name in names]
     axes.set_yticks(rows, [f"{name.replace('_', ' ')}  ({n:,})" for name, n in zip(names, events, strict=True)])
+    axes.tick_params(axis="y", pad=9)  # room for markers at zero
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(left=0)
     axes.set_xlabel("recall@10 (in brackets: test events of the slice)", fontsize=9, color=INK)

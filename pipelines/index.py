@@ -74,6 +74,7 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
     config = read_json(Path(sealed.path) / INDEX_CONFIG)
     tracking.stage_run(registered, STAGE, {"bundle": sealed.digest, **config, **settings.model_dump()},
                        {f"index_recall@{sealed.recall_k}": sealed.recall}, (), places)
+    tracking.tag(registered, {"vitrine.bundle_digest": sealed.digest}, places)
     return sealed
 
 

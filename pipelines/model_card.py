@@ -13,7 +13,7 @@ Metrics = Mapping[str, Mapping[str, Any]]  # model -> {"metrics", "slices", "int
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; numbers with a fraction get four digits, everything but the first column is right-aligned."""
+    """A Markdown table; fractions get four digits, all columns but the first are right-aligned."""
     def cell(value: object) -> str:
         return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -22,7 +22,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def comparison(metrics: Metrics) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows of the table that compares the models: one row a model, recall first, last the gain in recall@10."""
+    """Header and rows of the comparison: one row a model, recall first, last the gain in recall@10 over it."""
     names = sorted(metrics["two_tower"]["metrics"], key=lambda name: (not name.startswith("recall"), name))
     own = metrics["two_tower"]["metrics"]["recall@10"]
     rows = []

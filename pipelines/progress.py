@@ -8,7 +8,7 @@ log = logging.getLogger("vitrine")
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: 42s, 3m05s, 1h12m."""
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:

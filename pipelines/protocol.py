@@ -48,7 +48,7 @@ def encode_protocol(folder: Path, out: Path) -> None:
             kinds(infer_fields(items, c.ITEM, spec)),
             kinds(infer_fields(users, c.USER, spec)) if users is not None else (),
             {t: spec.weight(t) for t in events[c.TYPE].unique()}, display_columns(items),
-            events[c.SPLIT].map(SPLITS).to_numpy(np.uint8), events[c.EVAL].to_numpy(bool),
+            events[c.SPLIT].map(SPLITS).to_numpy().astype(np.uint8), events[c.EVAL].to_numpy(bool),
             events[c.ROW].to_numpy(np.int64),
         ),
         FeatureSettings().visits, out,

@@ -64,7 +64,8 @@ class RetrainParams(Document):
         try:
             return kind(**{**self.settings.get(stage, {}), **chosen})
         except ValidationError as error:
-            faults = "; ".join(f"{stage}.{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+            faults = "; ".join(
+                f"{stage}.{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
             raise SettingsError(f"{faults}; settings of {stage} are {', '.join(kind.model_fields)}") from error
 
 

@@ -82,10 +82,12 @@ class SnapshotData:
 
     @property
     def num_items(self) -> int:
+        """Rows of the catalogue."""
         return len(self.item_counts)
 
     @property
     def num_users(self) -> int:
+        """Rows of the user table."""
         return len(self.histories.indptr) - 1
 
     @classmethod
@@ -94,7 +96,8 @@ class SnapshotData:
         folder = Path(folder)
 
         def array(name: str) -> npt.NDArray[Any]:
-            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            loaded: npt.NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            return loaded
 
         histories = Histories(**{f.name: array(f.name) for f in fields(Histories)})
         own = [f.name for f in fields(cls) if f.name not in ("path", "spec", "histories")]
@@ -111,9 +114,7 @@ class SnapshotData:
         first = np.flatnonzero(is_first)
         start = h.indptr[user[first]]
         # The context ends at the first event of that instant, evaluated or not.
-        end = np.array(
-            [s + np.searchsorted(h.time[s:e], t) for s, e, t in zip(start, events[first] + 1, time[first], strict=True)],
-            dtype=np.int64,
-        )
+        asked = zip(start, events[first] + 1, time[first], strict=True)
+        end = np.array([s + np.searchsorted(h.time[s:e], t) for s, e, t in asked], dtype=np.int64)
         return Queries(user[first].astype(np.int32), np.asarray(start), end, np.asarray(time[first]),
                        np.cumsum(is_first) - 1, events)

@@ -13,7 +13,8 @@ STAGE = "train"
 
 def train(snapshot: Snapshot, settings: TrainSettings, root: Path) -> Trained:
     """Train on a snapshot until its validation window says stop."""
-    key = stage_key(STAGE, snapshot.digest, settings)
+    # The window too: a later one without an event in between has a snapshot of equal content.
+    key = stage_key(STAGE, snapshot.digest, snapshot.window, settings)
     return seal(Trained, root, STAGE, key, lambda out: {
         "snapshot": snapshot, **fit(SnapshotData.load(snapshot.path), settings, out)})
 

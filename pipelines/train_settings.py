@@ -14,6 +14,8 @@ class TrainSettings(Document):
         id_dropout: part of the items whose id embedding is left out of a step.
         learning_rate: of Adam, for all but tables with sparse gradients.
         table_learning_rate: of Adagrad, for the tables of a large catalogue.
+        average_decay: of the moving average of the weights, which is what is validated and exported.
+        half_life: part of the training window after which an event counts half in the loss; 0 for never.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
         steps: training steps an epoch that a short log is cut into.
         batch_slots: slots of visits, padding included, of a batch of a long log.
@@ -30,6 +32,8 @@ class TrainSettings(Document):
     id_dropout: float = Field(0.1, ge=0, lt=1)
     learning_rate: float = Field(2e-3, gt=0)
     table_learning_rate: float = Field(0.1, gt=0)
+    average_decay: float = Field(0.98, ge=0, lt=1)
+    half_life: float = Field(0.2, ge=0)
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)
     steps: int = Field(64, ge=1)

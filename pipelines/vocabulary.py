@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class TokenField:
 
     @property
     def end(self) -> int:
+        """The first token behind this field's."""
         return self.unknown + self.buckets
 
     def tokens(self, value: Any) -> list[int]:
@@ -61,7 +63,7 @@ def split_value(kind: str, value: Any) -> list[str]:
         return sorted({str(v) for v in value if v is not None and str(v)})
     if kind == "text":
         words = WORD.findall(str(value).lower())
-        return sorted({*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))})
+        return sorted({*words, *(f"{a} {b}" for a, b in pairwise(words))})
     return [str(value)] if str(value) else []
 
 
@@ -78,8 +80,9 @@ def fit_fields(
         if kind == "numeric":
             numbers = column.to_numpy(np.float64, na_value=np.nan)
             numbers = numbers[np.isfinite(numbers)]
-            edges = np.unique(np.quantile(numbers, np.linspace(0, 1, QUANTILES + 1)[1:-1])) if len(numbers) else []
-            fitted = TokenField(name, kind, first, first + len(edges) + 1, 0, {}, [float(e) for e in edges])
+            inner = np.linspace(0, 1, QUANTILES + 1)[1:-1]
+            edges = [float(e) for e in np.unique(np.quantile(numbers, inner))] if len(numbers) else []
+            fitted = TokenField(name, kind, first, first + len(edges) + 1, 0, {}, edges)
         else:
             counts = Counter(v for value in column for v in split_value(kind, value))
             # A word that a single product has says nothing that the product's own embedding does not.

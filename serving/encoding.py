@@ -42,7 +42,8 @@ class Limits:
 def gap_bucket(microseconds: npt.NDArray[np.int64]) -> Ints:
     """1 + log2 of whole seconds, at most GAP_BUCKETS - 1; the same bucket offline and online."""
     seconds = np.maximum(microseconds // _SECOND, 0) + 1
-    return np.minimum(1 + np.floor(np.log2(seconds)), GAP_BUCKETS - 1).astype(np.int32)
+    buckets: Ints = np.minimum(1 + np.floor(np.log2(seconds)), GAP_BUCKETS - 1).astype(np.int32)
+    return buckets
 
 
 def encode(
@@ -113,4 +114,5 @@ def _slots(row: npt.NDArray[np.int64], time: npt.NDArray[np.int64], slots: int) 
     number = np.cumsum(begins)
     last = np.zeros(row[-1] + 1, np.int64)
     last[row] = number  # of several writes to a row the last one stands
-    return np.maximum(slots - 1 - (last[row] - number), 0)
+    slot: npt.NDArray[np.int64] = np.maximum(slots - 1 - (last[row] - number), 0)
+    return slot

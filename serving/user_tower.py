@@ -19,8 +19,7 @@ _REMEDY = "it was not exported by this version's training; train again"
 class UserTower:
     """One LiteRT model with its memory; calls from several threads wait for one another.
 
-    Tensors are found by their names in the model's only signature and resized where the batch's size
-    changes. LiteRT's own signature runner would resize and allocate anew at every call.
+    Tensors are found by their names in the model's only signature; batches may be of any size.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -35,18 +34,18 @@ class UserTower:
         """
         self.path = Path(path)
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
-            runner = self._interpreter.get_signature_runner()
-            self._inputs: dict[str, dict[str, Any]] = runner.get_input_details()
-            outputs = runner.get_output_details()
+            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+            self._runner = interpreter.get_signature_runner()
+            self._inputs: dict[str, dict[str, Any]] = self._runner.get_input_details()
+            outputs: dict[str, dict[str, Any]] = self._runner.get_output_details()
         except (ValueError, RuntimeError, OSError) as error:
             raise CorruptArtifact(f"{path} cannot be loaded as a LiteRT model: {error}; {_REMEDY}") from error
         if set(self._inputs) != set(INPUTS) or len(outputs) != 1:
             raise CorruptArtifact(f"{path} takes {sorted(self._inputs)} and gives {sorted(outputs)}, "
                                   f"expected {sorted(INPUTS)} and one vector; {_REMEDY}")
-        self._output: int = next(iter(outputs.values()))["index"]
-        self._batch = 0
+        self._output, detail = next(iter(outputs.items()))
+        self._dimension = int(detail["shape"][-1])
         self._lock = Lock()
 
     def vectors(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
@@ -55,22 +54,14 @@ class UserTower:
         Raises:
             CorruptArtifact: the model was made for other shapes, that is for another specification.
         """
-        batch = len(inputs["wait"])
+        for name, detail in self._inputs.items():
+            rest, expected = inputs[name].shape[1:], tuple(detail["shape_signature"][1:])
+            if len(rest) != len(expected) or any(e not in (-1, r) for e, r in zip(expected, rest, strict=True)):
+                raise CorruptArtifact(f"{self.path}: input {name} is [batch, {rest}] where the model takes "
+                                      f"[batch, {expected}]; specification and model are of different trainings")
+        if not len(inputs["wait"]):
+            return np.zeros((0, self._dimension), np.float32)
+        arrays = {name: np.ascontiguousarray(inputs[name], detail["dtype"]) for name, detail in self._inputs.items()}
         with self._lock:
-            for name, detail in self._inputs.items():
-                rest, expected = inputs[name].shape[1:], tuple(detail["shape_signature"][1:])
-                if len(rest) != len(expected) or any(e not in (-1, r) for e, r in zip(expected, rest, strict=True)):
-                    raise CorruptArtifact(f"{self.path}: input {name} is [batch, {rest}] where the model takes "
-                                          f"[batch, {expected}]; specification and model are of different trainings")
-            if not batch:
-                return np.zeros((0, self._interpreter.get_tensor(self._output).shape[-1]), np.float32)
-            if batch != self._batch:
-                for name, detail in self._inputs.items():
-                    self._interpreter.resize_tensor_input(detail["index"], inputs[name].shape)
-                self._interpreter.allocate_tensors()
-                self._batch = batch
-            for name, detail in self._inputs.items():
-                self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(inputs[name], detail["dtype"]))
-            self._interpreter.invoke()
-            vectors: Floats = self._interpreter.get_tensor(self._output)
-            return vectors
+            vectors: Floats = self._runner(**arrays)[self._output]
+        return vectors

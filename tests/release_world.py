@@ -120,6 +120,7 @@ def _tensor(name: str, shape: list[int], kind: int, buffer: int, signature: list
 
 def make_registered(
     root: Path,
+    *,
     metrics: dict[str, Any] | None = None,
     vectors: npt.NDArray[np.float32] | None = None,
     parent: int | None = None,

@@ -30,7 +30,8 @@ def small_snapshot(folder: Path, events: Sequence[Event], users: int, items: int
         "weight": weight, "target": table["target"].to_numpy(bool), "row": table["row"].to_numpy(np.int64),
         "item_tokens_indptr": np.zeros(items + 1, np.int64), "item_tokens": np.zeros(0, np.int32),
         "item_token_weights": np.zeros(0, np.float32), "item_dense": np.zeros((items, 0), np.float32),
-        "item_counts": np.bincount(table["item"][is_sold], minlength=items), "user_tokens": np.zeros((users, 1), np.int32),
+        "item_counts": np.bincount(table["item"][is_sold], minlength=items),
+        "user_tokens": np.zeros((users, 1), np.int32),
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

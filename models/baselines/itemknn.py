@@ -17,7 +17,7 @@ from models.ranking import Floats
 from pipelines.snapshot import Queries, SnapshotData
 
 SHRINKS = (0.0, 10.0, 50.0)
-DECAYS = (0.6, 0.8, 0.9, 0.95, 1.0)
+DECAYS = (0.8, 0.9, 0.95, 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,3 @@
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ SECOND = 1_000_000
 def log(visits_of_users: list[int]) -> Visits:
     """Users with so many visits of one event each; visit v is event v, of item v, at second v."""
     total = sum(visits_of_users)
-    return Visits(np.arange(total + 1), np.arange(total, dtype=np.int32), np.zeros(total, np.int16),
-                  np.ones(total, np.float32), np.ones(total, bool), np.arange(total, dtype=np.int64) * SECOND,
+    ones = np.ones(total, np.float32)
+    return Visits(np.arange(total + 1), np.arange(total, dtype=np.int32), np.zeros(total, np.int16), ones, ones,
+                  np.ones(total, bool), np.arange(total, dtype=np.int64) * SECOND,
                   np.concatenate([[0], np.cumsum(visits_of_users)]))
 
 
@@ -74,10 +74,21 @@ def test_training_sees_nothing_of_valid_or_test(world: SnapshotData) -> None:
     assert visits.time.max() < h.time[h.split != TRAIN].min()
 
 
+def test_newer_events_weigh_more_in_the_loss(world: SnapshotData) -> None:
+    visits = Visits.of(world, half_life=0.5)
+    of_visit = np.repeat(np.arange(len(visits.time)), np.diff(visits.event_ptr))
+    newest, oldest = visits.time.argmax(), visits.time.argmin()
+    # From one end of the window to the other lie two half-lives.
+    assert np.allclose(visits.target_weight[of_visit == newest], 1)
+    assert np.allclose(visits.target_weight[of_visit == oldest], 0.25)
+    assert (Visits.of(world).target_weight == 1).all()
+
+
 def test_an_epoch_asks_for_every_target_once(world: SnapshotData) -> None:
     visits = Visits.of(world)
     sequences = cut(visits, world.spec["visits"])
-    batches = list(epoch(visits, sequences, world.user_tokens, len(world.spec["event_types"]), 64, np.random.default_rng(0)))
+    types, rng = len(world.spec["event_types"]), np.random.default_rng(0)
+    batches = list(epoch(visits, sequences, world.user_tokens, types, 64, rng))
     assert len(batches) > 3
     assert sum(len(b["target_item"]) for b in batches) == visits.is_new.sum()
     assert np.array_equal(np.bincount(np.concatenate([b["target_item"] for b in batches]), minlength=world.num_items),

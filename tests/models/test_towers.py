@@ -63,7 +63,8 @@ def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
     trained = model.question_vectors(batch, vectors, batch["event_item"], training=False).numpy()
     queries = train_queries(world)
     inputs = request_inputs(world, queries, vectors.numpy())
-    served = ServedTower(model.users, world.spec).serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
+    tower = ServedTower(model.users, world.spec)
+    served = tower.serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
     # The batch orders its sequences by length; users and waits tell which is which.
     order = np.lexsort(trained.T[:2])
     assert len(trained) == len(queries)

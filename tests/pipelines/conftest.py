@@ -63,7 +63,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     """What the stages tell MLflow, in place of MLflow: it mirrors releases and decides nothing about them."""
     calls: list[tuple[str, tuple[Any, ...]]] = []
     recorder = types.ModuleType("pipelines.tracking")
-    for name in ("stage_run", "verdict", "promoted"):
+    for name in ("stage_run", "tag", "verdict", "promoted"):
         setattr(recorder, name, lambda *arguments, name=name: calls.append((name, arguments)))
     monkeypatch.setitem(sys.modules, "pipelines.tracking", recorder)
     monkeypatch.setattr(pipelines, "tracking", recorder, raising=False)

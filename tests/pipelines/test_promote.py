@@ -6,25 +6,35 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.artifacts import seal, stage_key
 from pipelines.contracts import Origin, Verdict
 from pipelines.errors import BundleRefused, CorruptArtifact, GateRejected, ReleaseConflict
-from pipelines.gate import GateSettings, gate
+from pipelines.gate import at_least
 from pipelines.index import IndexSettings, index
 from pipelines.promote import promote
 from pipelines.settings import Settings
 from serving.bundle import Bundle
 from serving.store import ReleaseStore
-from tests.release_world import AS_OF, make_registered, model_figures
+from tests.release_world import AS_OF, make_registered
 
 ORIGIN = Origin(actor="tester", reason="weekly")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def judge(root: Path, places: Settings, **world) -> Verdict:
-    return gate(index(make_registered(root, **world), IndexSettings(), places, root), GateSettings(), places, root)
+def judge(root: Path, places: Settings, accepted: bool = True, **world) -> Verdict:
+    """A verdict as the gate seals it, without the gate's trial."""
+    sealed = index(make_registered(root, **world), IndexSettings(), places, root)
+    check = at_least("recall@10", 0.2 if accepted else 0.001, 0.01, "absolute floor")
+
+    def build(out: Path) -> dict[str, Any]:
+        (out / "verdict.html").write_text("<p>recall@10</p>")
+        return {"sealed": sealed, "accepted": accepted, "checks": (check,)}
+
+    return seal(Verdict, root, "gate", stage_key("gate", sealed.digest, accepted), build)
 
 
 def test_an_accepted_bundle_becomes_the_live_release(tmp_path: Path, places: Settings, told: list) -> None:
@@ -53,9 +63,7 @@ def test_a_repeated_promotion_gives_the_same_record(tmp_path: Path, places: Sett
 
 
 def test_a_refused_verdict_is_never_released(tmp_path: Path, places: Settings) -> None:
-    models = model_figures()
-    models["two_tower"]["metrics"]["recall@10"] = 0.001
-    verdict = judge(tmp_path, places, metrics=models)
+    verdict = judge(tmp_path, places, accepted=False)
     with pytest.raises(GateRejected, match=r"recall@10: 0\.0010 is below 0\.0100") as error:
         promote(verdict, ORIGIN, False, places)
     assert error.value.exit_status == 3
@@ -84,8 +92,7 @@ def test_a_challenger_that_was_overtaken_is_a_conflict(tmp_path: Path, places: S
 
 def test_older_data_is_released_only_by_force(tmp_path: Path, places: Settings) -> None:
     promote(judge(tmp_path, places), ORIGIN, False, places)
-    figures = model_figures(metrics={"recall@10": 0.2}, slices={})
-    older = judge(tmp_path, places, as_of=AS_OF - timedelta(hours=1), parent=1, champion="c" * 64, metrics=figures)
+    older = judge(tmp_path, places, as_of=AS_OF - timedelta(hours=1), parent=1, champion="c" * 64)
     with pytest.raises(ReleaseConflict, match="would replace data up to"):
         promote(older, ORIGIN, False, places)
     assert promote(older, ORIGIN, False, places, is_forced=True).number == 2

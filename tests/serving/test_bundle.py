@@ -56,7 +56,7 @@ def test_surplus_files_and_links_are_refused(bundle_folder: Path) -> None:
     outside = bundle_folder.parent / "outside.npy"
     shutil.move(bundle_folder / "popularity.npy", outside)
     os.symlink(outside, bundle_folder / "popularity.npy")
-    with pytest.raises(BundleRefused, match="popularity.npy is a link"):
+    with pytest.raises(BundleRefused, match=r"popularity\.npy is a link"):
         Bundle.load(bundle_folder)
 
 
@@ -82,7 +82,7 @@ def _nan(array: np.ndarray) -> np.ndarray:
     ("item_vectors.npy", lambda a: a[:-1], "'item_vectors.npy': 39"),
     ("item_inputs.npy", lambda a: a.astype(np.float64), "float64"),
     ("item_inputs.npy", lambda a: a[0], r"\[4\]"),
-    ("popularity.npy", lambda a: np.zeros_like(a), "each item row once"),
+    ("popularity.npy", np.zeros_like, "each item row once"),
 ])
 def test_whole_files_that_do_not_belong_together_are_refused(bundle_folder, name, change, fault) -> None:
     np.save(bundle_folder / name, change(np.load(bundle_folder / name)))

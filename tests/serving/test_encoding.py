@@ -16,7 +16,8 @@ def history(events: list[tuple[int, int, int, float]]) -> History:
 
 
 def encoded(events: list[tuple[int, int, int, float]], now: int, visits: int) -> dict[str, np.ndarray]:
-    return encode([history(events)], np.array([now * SECOND]), np.zeros((1, 1), np.int32), ONE_HOT, Limits(visits, 2, 1))
+    nobody = np.zeros((1, 1), np.int32)
+    return encode([history(events)], np.array([now * SECOND]), nobody, ONE_HOT, Limits(visits, 2, 1))
 
 
 def test_events_of_one_instant_are_one_visit_and_the_last_one_stands_last() -> None:

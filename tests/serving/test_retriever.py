@@ -77,7 +77,8 @@ def scann_folder(clusters, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 @pytest.fixture(scope="module")
 def scann(clusters, scann_folder) -> ScannRetriever:
     folder, _ = scann_folder
-    return ScannRetriever.load(folder, clusters[0], IndexConfig.model_validate_json((folder / "index.json").read_text()))
+    config = IndexConfig.model_validate_json((folder / "index.json").read_text())
+    return ScannRetriever.load(folder, clusters[0], config)
 
 
 def test_scann_finds_what_exact_search_finds(clusters, scann_folder, scann) -> None:

@@ -83,7 +83,7 @@ def test_older_data_replaces_newer_only_by_force(tmp_path: Path) -> None:
     store = make_store(tmp_path, "a", "b")
     store.commit(release(None))
     older = release(1, "b", as_of=DAY - timedelta(days=1))
-    with pytest.raises(ReleaseConflict, match="2026-10-31.*2026-11-01"):
+    with pytest.raises(ReleaseConflict, match=r"2026-10-31.*2026-11-01"):
         store.commit(older)
     forced = store.commit(older.model_copy(update={"is_forced": True, "reason": "the last week was wrong"}))
     assert store.live() == forced
