@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.snapshot import TRAIN, SnapshotData
+from pipelines.snapshot import TRAIN, VALID, SnapshotData
 from serving.encoding import gap_bucket
 
 Ints = npt.NDArray[np.int64]
@@ -36,6 +36,8 @@ class Visits:
 
         Args:
             half_life: part of the training window after which an event counts half in the loss; 0 for never.
+                Only where all of valid lies after all of train: where each user is cut at their own last
+                events, the calendar says nothing of what is asked next.
         """
         h = data.histories
         user = np.repeat(np.arange(data.num_users), np.diff(h.indptr))
@@ -49,7 +51,8 @@ class Visits:
         is_new[met] = True
         weight = np.asarray(h.weight[kept])
         age = (time.max() - time) / max(np.ptp(time), 1) if len(kept) else time
-        decay = np.exp2(-age / half_life) if half_life else np.ones(len(kept))
+        is_ahead = len(kept) > 0 and h.time[h.split == VALID].min(initial=time.max()) >= time.max()
+        decay = np.exp2(-age / half_life) if half_life and is_ahead else np.ones(len(kept))
         target_weight = (weight * decay).astype(np.float32)
         user_ptr = np.searchsorted(user[first], np.arange(data.num_users + 1))
         return cls(np.append(first, len(kept)), item, np.asarray(h.type[kept]), weight, target_weight, is_new,
@@ -91,11 +94,11 @@ def epoch(
     """Batches of all sequences in random order, those of like length together.
 
     Yields dictionaries of arrays, with B sequences of T slots (slot 0 is the start: nothing known yet),
-    E events, Q questions and P (question, item) pairs:
+    E events, Q questions, P (question, item) pairs and M met items:
         event_item int32 [E], event_slot int32 [E] (b * T + t), event_weight float32 [E],
         types float32 [B, T, types], gaps int32 [B, T], counts float32 [B, T], user int32 [B, K],
         query_slot int32 [Q], query_wait int32 [Q], target_query int32 [P], target_item int32 [P],
-        target_weight float32 [P].
+        target_weight float32 [P], met_query int32 [M], met_item int32 [M] (met before the question).
     """
     # Sorting by length with noise keeps batches random without padding everything to the longest.
     length = np.array([s.last - s.first for s in sequences])
@@ -144,6 +147,9 @@ def _assemble(
     query_slot = asked * size + question - first[asked] + is_pooled[asked]
     wait = np.where(question > begin[asked],
                     gap_bucket(visits.time[question] - visits.time[np.maximum(question - 1, 0)]), 0)
+    # Everything that the user had met before: it is not recommended again, so it is no negative either.
+    met_query, met = _ranges(visits.event_ptr[begin[asked]], visits.event_ptr[question])
+    met_query, met = met_query[visits.is_new[met]], met[visits.is_new[met]]
     pair_query, pair = _ranges(visits.event_ptr[question], visits.event_ptr[question + 1])
     new = visits.is_new[pair]
     pair_query, pair = pair_query[new], pair[new]
@@ -154,6 +160,7 @@ def _assemble(
         "user": user_tokens[users], "query_slot": query_slot.astype(np.int32), "query_wait": wait.astype(np.int32),
         "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
         "target_weight": visits.target_weight[pair],
+        "met_query": met_query.astype(np.int32), "met_item": visits.item[met],
     }
 
 

@@ -52,7 +52,9 @@ class TwoTower(tfrs.Model):
         vectors, prior = self.items(None, training=training)
         questions = self.question_vectors(batch, vectors, batch["event_item"], training)
         logits = tf.matmul(questions, vectors, transpose_b=True) + prior
-        normaliser = tf.reduce_logsumexp(logits, axis=1)
+        met = tf.stack([batch["met_query"], batch["met_item"]], axis=1)
+        open_to = tf.tensor_scatter_nd_sub(logits, met, tf.fill(tf.shape(met)[:1], 1e9))
+        normaliser = tf.reduce_logsumexp(open_to, axis=1)
         hit = tf.gather_nd(logits, tf.stack([batch["target_query"], batch["target_item"]], axis=1))
         weight = batch["target_weight"]
         loss = (tf.gather(normaliser, batch["target_query"]) - hit) * weight

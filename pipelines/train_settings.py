@@ -16,6 +16,7 @@ class TrainSettings(Document):
         table_learning_rate: of Adagrad, for the tables of a large catalogue.
         average_decay: of the moving average of the weights, which is what is validated and exported.
         half_life: part of the training window after which an event counts half in the loss; 0 for never.
+            It has no effect on a log whose users are cut at their own last events.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
         steps: training steps an epoch that a short log is cut into.
         batch_slots: slots of visits, padding included, of a batch of a long log.
@@ -28,12 +29,12 @@ class TrainSettings(Document):
     dimension: int = Field(64, ge=4, le=1024)
     blocks: int = Field(2, ge=0, le=12)
     heads: int = Field(2, ge=1, le=16)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
     id_dropout: float = Field(0.1, ge=0, lt=1)
     learning_rate: float = Field(2e-3, gt=0)
     table_learning_rate: float = Field(0.1, gt=0)
     average_decay: float = Field(0.98, ge=0, lt=1)
-    half_life: float = Field(0.2, ge=0)
+    half_life: float = Field(0.1, ge=0)
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)
     steps: int = Field(64, ge=1)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -16,10 +17,11 @@ from serving.bundle import Bundle
 from serving.encoding import History
 from serving.recommender import Recommender
 
-METRICS = ("recall@10", "recall@50", "ndcg@10", "coverage")
+METRICS = ("recall@10", "recall@50", "ndcg@10", "coverage@10")
 CUSTOMERS, PRODUCTS, BOUGHT = 3, 10, 5
 # Fewer purchases say too little about a customer to judge the recommendations by eye.
 ENOUGH = 5
+PURCHASE = "purchase"
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:
@@ -64,25 +66,34 @@ def show_recommendations(console: Console, bundle_folder: Path, snapshot_folder:
     recommender = Recommender(Bundle.load(bundle_folder))
     data = SnapshotData.load(snapshot_folder)
     ids = pq.read_table(snapshot_folder / "users.parquet")
-    for user in customers_to_show(data.histories):
+    bought = purchases(data.histories, data.spec["event_types"])
+    for user in customers_to_show(data.histories, bought):
         history = history_of(data.histories, user)
+        mine = bought[data.histories.indptr[user] : data.histories.indptr[user + 1]]
         found = recommender.recommend(history, now_us, np.asarray(data.user_tokens[user]), PRODUCTS)
-        _show_customer(console, recommender.bundle, str(ids["user_id"][user]), history, [item.row for item in found])
+        rows = [item.row for item in found]
+        _show_customer(console, recommender.bundle, str(ids["user_id"][user]), history.item[mine], rows)
     row = int(recommender.bundle.popularity[0])
     console.print(Text(f"\nSimilar to {product(recommender.bundle, row)}", "bold"))
     for rank, item in enumerate(recommender.similar(row, PRODUCTS), 1):
         console.print(Text(f"  {rank:>2}. {product(recommender.bundle, item.row)}  (cosine {item.score:.2f})"))
 
 
-def customers_to_show(histories: Histories) -> list[int]:
+def purchases(histories: Histories, event_types: list[str]) -> npt.NDArray[np.bool_]:
+    """[events] Which events are purchases: by their type, or all positives where no type is called so."""
+    if PURCHASE in event_types:
+        return np.asarray(histories.type == event_types.index(PURCHASE))
+    return np.asarray(histories.weight > 0)
+
+
+def customers_to_show(histories: Histories, is_bought: npt.NDArray[np.bool_]) -> list[int]:
     """Rows of the customers who bought enough and came last, the latest first.
 
     Raises:
         DataError: there is none.
     """
-    bought = np.add.reduceat(np.append(histories.weight > 0, False), histories.indptr[:-1]).astype(np.int64)
-    bought[np.diff(histories.indptr) == 0] = 0  # reduceat gives the next user's value for an empty slice
-    enough = np.flatnonzero(bought >= ENOUGH)
+    running = np.concatenate([[0], np.cumsum(is_bought)])
+    enough = np.flatnonzero(np.diff(running[histories.indptr]) >= ENOUGH)
     if not len(enough):
         raise DataError(f"no customer has {ENOUGH} purchases: there is nobody to show recommendations for")
     last = histories.time[histories.indptr[enough + 1] - 1]
@@ -107,10 +118,12 @@ def product(bundle: Bundle, row: int) -> str:
     return ", ".join(parts)
 
 
-def _show_customer(console: Console, bundle: Bundle, user_id: str, history: History, found: list[int]) -> None:
+def _show_customer(
+    console: Console, bundle: Bundle, user_id: str, items: npt.NDArray[np.int32], found: list[int]
+) -> None:
     console.print(Text(f"\nCustomer {user_id}", "bold"))
     # Newest first, each product once.
-    bought = list(dict.fromkeys(int(item) for item in history.item[history.weight > 0][::-1]))
+    bought = list(dict.fromkeys(int(item) for item in items[::-1]))
     for item in bought[:BOUGHT]:
         console.print(Text(f"  bought   {product(bundle, item)}", "dim"))
     if len(bought) > BOUGHT:

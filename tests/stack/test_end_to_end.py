@@ -1,0 +1,110 @@
+"""The road a new user takes: interrupted starts, then `make up`, `make run` through a real scheduler, `make down`.
+
+Minutes long. It starts PostgreSQL, MLflow and Airflow as they are started for people, below a folder of its own.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.sample.write import write_sample
+from serving.bundle import Bundle
+from serving.store import ReleaseStore
+from stack import services
+from stack.installation import Installation, password
+from stack.postgres import postmaster
+from stack.processes import marked
+
+pytestmark = pytest.mark.e2e
+STAGES = ("ingest", "features", "train", "evaluate", "register", "index", "gate", "promote")
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    made = Installation((tmp_path / "home").resolve())
+    yield made
+    services.stop(made)  # whatever the test did
+
+
+def launch(repository: Path, installation: Installation, module: str, *arguments: str) -> "subprocess.Popen[str]":
+    environment = {key: value for key, value in os.environ.items()
+                   if not key.startswith(("VITRINE_", "MLFLOW_", "AIRFLOW"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"stack.{module}", *arguments], cwd=repository, text=True,
+        env={**environment, "VITRINE_HOME": str(installation.home)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    said, _ = process.communicate()
+    return process.returncode, said
+
+
+def launch_and_interrupt(repository: Path, installation: Installation, number: signal.Signals) -> tuple[int, str]:
+    """Send a signal to a `make run` that has PostgreSQL and MLflow up and is not ready yet."""
+    launcher = launch(repository, installation, "run", "--data", "/nowhere", "--as-of", "2026-06-28")
+    while "mlflow" not in (installation.state.read_text(encoding="utf-8") if installation.state.exists() else ""):
+        assert launcher.poll() is None
+        time.sleep(0.1)
+    launcher.send_signal(number)
+    return finish(launcher)
+
+
+def test_from_an_interrupted_start_to_a_release_and_down(
+    repository: Path, installation: Installation, tmp_path: Path
+) -> None:
+    shop = tmp_path / "shop"
+    write_sample(shop, products=200, customers=400, events=4000, weeks=16)
+
+    # A launcher that is asked to end stops what it started.
+    status, said = launch_and_interrupt(repository, installation, signal.SIGTERM)
+    assert (status, said.splitlines()[-1]) == (130, "Interrupted; the stack is stopped.")
+    assert marked(installation.home) == []
+
+    # One that is killed outright cannot: the next start ends its leftovers first.
+    launch_and_interrupt(repository, installation, signal.SIGKILL)
+    assert marked(installation.home) != []
+    status, said = finish(launch(repository, installation, "up"))
+    assert status == 0, said
+    assert "that an interrupted stack had left behind" in said
+    secret = password(installation)
+    assert f"user admin, password {secret}" in said
+
+    status, said = finish(launch(repository, installation, "up"))
+    assert (status, said.splitlines()[0]) == (0, "The stack is already up.")
+
+    arguments = ("--data", str(shop), "--as-of", "2026-06-28T00:00:00+00:00", "--reason", "end to end")
+    status, said = finish(launch(repository, installation, "run", *arguments))
+    assert status == 0, said
+    assert "Using the stack that is up" in said
+    assert [stage for stage in STAGES if not re.search(rf"^{stage} +success after", said, re.MULTILINE)] == []
+    assert len(re.findall("^Customer C-", said, re.MULTILINE)) == 3
+    assert "Verdict: accepted" in said
+    assert "two-tower" in said
+    assert "Similar to " in said
+
+    store = ReleaseStore(installation.home / "store")
+    live = store.live()
+    assert live is not None
+    # Nothing was live before; the API's user and the reason of the command line stand in the record.
+    assert (live.number, live.parent, live.actor, live.reason) == (1, None, "admin", "end to end")
+    assert Bundle.load(store.bundle_path(live.bundle)).num_items == 200
+
+    # No log of a service or a task has the password.
+    logs = [path for folder in (installation.logs, installation.task_logs) for path in folder.rglob("*.log")]
+    assert len(logs) > len(STAGES)
+    assert [path for path in logs if secret in path.read_text(encoding="utf-8", errors="replace")] == []
+
+    status, said = finish(launch(repository, installation, "down"))
+    assert status == 0
+    assert re.fullmatch(r"Ended \d+ processes; nothing is left running\.\n", said)
+    assert marked(installation.home) == []
+    assert postmaster(installation) is None
+    assert finish(launch(repository, installation, "down")) == (0, "The stack is not up.\n")
