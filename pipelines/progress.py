@@ -40,8 +40,9 @@ class Progress:
             )
 
     def finish(self, note: str = "") -> None:
-        """Say the total and the time it took."""
-        log.info(
-            "%s: %s %s in %s%s", self.what, f"{self.done:,}", self.unit,
-            duration(time.monotonic() - self.started), f", {note}" if note else "",
+        """Say the total and the time it took; aloud only where somebody may have waited for it."""
+        elapsed = time.monotonic() - self.started
+        log.log(
+            logging.INFO if elapsed >= 1 else logging.DEBUG, "%s: %s %s in %s%s", self.what, f"{self.done:,}",
+            self.unit, duration(elapsed), f", {note}" if note else "",
         )

@@ -95,7 +95,7 @@ def fit(
         iterations: alternations.
         seed: of the first factors.
     """
-    log.info("als: fitting %s factors, alpha %g, regularisation %g", factors, alpha, regularisation)
+    log.debug("als: fitting %s factors, alpha %g, regularisation %g", factors, alpha, regularisation)
     # implicit runs threads of its own: BLAS threads beside them make it several times slower.
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(factors=factors, alpha=alpha, regularization=regularisation,

@@ -37,9 +37,10 @@ def best(candidates: Iterable[M], data: SnapshotData, queries: Queries) -> M:
         ranking = rank(model, data, queries, k=10)
         figures = metrics(ranking.top, ranking.rank, data.num_items, [10])
         recall = figures["recall@10"]
-        log.info("tune %s: valid recall@10 %.4f, ndcg@10 %.4f", model, recall, figures["ndcg@10"])
+        log.debug("tune %s: valid recall@10 %.4f, ndcg@10 %.4f", model, recall, figures["ndcg@10"])
         if recall > highest:
             found, highest = model, recall
     if found is None:
         raise ValueError("there is no candidate to choose from")
+    log.info("tuned: %s has valid recall@10 %.4f", found, highest)
     return found
