@@ -12,11 +12,13 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from pipelines.artifacts import CONTRACT, read_json
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
-from pipelines.retrain import STAGES, RetrainParams, default_as_of, resolved, run_stage
+from pipelines.retrain import STAGES, RetrainParams, default_as_of, resolved, run_stage, upstream_of
 from pipelines.settings import load_settings
+
+# Stages with settings of their own; what ingest and promote need are options.
+CONFIGURED = tuple(stage for stage in STAGES if stage not in ("ingest", "promote"))
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
@@ -83,7 +85,7 @@ def ingest(data: SourceOption, as_of: AsOf = None, window_days: Days = None, spe
     Example: `vitrine ingest --data ../shop --as-of 2026-06-28`
     """
     params = _params(data, as_of, spec, window_days=window_days)
-    _say("ingest", run_stage("ingest", None, params, Origin(), load_settings()))
+    _say("ingest", run_stage("ingest", None, params, Origin(), load_settings().of_shop(params.shop)))
 
 
 def _stage_command(name: str, summary: str, before: str) -> None:
@@ -126,7 +128,7 @@ def retrain(
                      settings=parse_settings(settings))
     contract: dict[str, Any] | None = None
     for stage in STAGES:
-        contract = run_stage(stage, contract, params, Origin(reason=reason), load_settings())
+        contract = run_stage(stage, contract, params, Origin(reason=reason), load_settings().of_shop(params.shop))
         _say(stage, contract)
 
 
@@ -146,19 +148,19 @@ def benchmark(
     console.print_json(json.dumps(run(data, out, model, split)))
 
 
-def parse_settings(pairs: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:
     """`stage.field=value` pairs as nested settings; values are JSON where they can be, else text.
 
     Raises:
-        SettingsError: a pair has another form or names no stage.
+        SettingsError: a pair has another form or names none of `stages`.
     """
     found: dict[str, dict[str, Any]] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
         stage, dot, field = name.partition(".")
-        if not (equals and dot and field and stage in STAGES):
+        if not (equals and dot and field and stage in stages):
             raise SettingsError(f"--set {pair}: write STAGE.FIELD=VALUE, for example train.dimension=32; "
-                                f"stages are {', '.join(STAGES)}")
+                                f"the stage here is {' or '.join(stages)}")
         try:
             found.setdefault(stage, {})[field] = json.loads(value)
         except ValueError:
@@ -171,24 +173,28 @@ def _params(data: str, as_of: datetime | None, spec: Path | None, **rest: Any) -
     moment = default_as_of(source, path) if as_of is None else as_of.replace(tzinfo=UTC)
     if as_of is None:
         console.print(f"as_of is {moment.isoformat()}: just after the last event of {data}")
+    return _checked(source=source, as_of=moment, spec=path, **rest)
+
+
+def _checked(**fields: Any) -> RetrainParams:
     try:
-        return RetrainParams(source=source, as_of=moment, spec=path, **rest)
+        return RetrainParams(**fields)
     except ValidationError as error:
         raise SettingsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
 
 
 def _run(name: str, folder: Path, settings: Sequence[str] | None, **rest: Any) -> dict[str, Any]:
     """Run a stage on the contract in `folder`; what it was made from says the remaining parameters."""
-    contract = {**read_json(folder / CONTRACT)["contract"], "path": str(folder.resolve())}
+    contract = upstream_of(name, folder)
     root: Mapping[str, Any] = contract
     while not ("source" in root and "window" in root):
         inner = [value for value in root.values() if isinstance(value, dict) and "key" in value]
         if not inner:
             raise SettingsError(f"{folder} does not say what it was made from: start again with `vitrine ingest`")
         root = inner[0]
-    params = RetrainParams(
-        source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings), **rest)
-    return run_stage(name, contract, params, Origin(reason=params.reason), load_settings())
+    params = _checked(
+        source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings, (name,)), **rest)
+    return run_stage(name, contract, params, Origin(reason=params.reason), load_settings().of_shop(params.shop))
 
 
 def _say(stage: str, contract: Mapping[str, Any]) -> None:

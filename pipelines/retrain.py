@@ -1,5 +1,6 @@
 """The retrain as a chain of stages: the one place that knows their order, for Airflow and command line alike."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from pipelines.artifacts import CONTRACT, load_contract
 from pipelines.contracts import (
+    Artifact,
     Document,
     Evaluated,
     Ingested,
@@ -48,6 +51,12 @@ class RetrainParams(Document):
     spec: str | None = None
     reason: str = Field("retrain", min_length=1)
     settings: Mapping[str, Mapping[str, Any]] = {}
+
+    @property
+    def shop(self) -> str:
+        """Name of the shop: the last part of the source's path or of the URL's, without what names may not hold."""
+        name = re.split(r"[/\\]", self.source.split("?")[0].rstrip("/\\"))[-1]
+        return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
 
     @property
     def window(self) -> Window:
@@ -149,6 +158,22 @@ def run_stage(
         raise SettingsError(f"{name} needs the result of the stage before it, a {kind.__name__}")
     taken = kind.model_validate(dict(upstream or {})) if kind is not None else None
     return call(taken, params, origin, places).model_dump(mode="json")
+
+
+def upstream_of(name: str, folder: Path) -> dict[str, Any]:
+    """The contract in `folder` as JSON, for the stage `name` that takes it.
+
+    Raises:
+        SettingsError: the stage takes no contract, or the folder is not a stage's result.
+        CorruptArtifact: it is the result of another stage than the one before; the message says of which.
+    """
+    kind = _CHAIN[name][0]
+    if kind is None or not issubclass(kind, Artifact):
+        raise SettingsError(f"{name} takes no folder")
+    if not (folder / CONTRACT).is_file():
+        raise SettingsError(f"{folder} is not the result of a stage: {name} needs the folder of a {kind.__name__}, "
+                            "which the stage before it printed")
+    return load_contract(kind, folder).model_dump(mode="json")
 
 
 def default_as_of(source: str, spec: str | None = None) -> datetime:

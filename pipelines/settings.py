@@ -17,10 +17,10 @@ class Settings(Document):
     Attributes:
         home: folder below which everything lies by default (VITRINE_HOME, default ./.vitrine).
         artifacts: root of the stages' sealed folders (VITRINE_ARTIFACTS, default home/artifacts).
-        store: serving store with bundles and the release log (VITRINE_STORE, default home/store).
+        store: serving stores, with bundles and release log, one a shop (VITRINE_STORE, default home/store).
         mlflow_uri: tracking server or database (MLFLOW_TRACKING_URI, default SQLite below home).
-        model_name: registered model in MLflow (VITRINE_MODEL, default "vitrine").
-        experiment: MLflow experiment (VITRINE_EXPERIMENT, default "vitrine").
+        model_name: prefix of registered models in MLflow (VITRINE_MODEL, default "vitrine").
+        experiment: prefix of MLflow experiments (VITRINE_EXPERIMENT, default "vitrine").
         source: shop that a scheduled retrain reads (VITRINE_SOURCE, none by default).
     """
 
@@ -31,6 +31,15 @@ class Settings(Document):
     model_name: str = "vitrine"
     experiment: str = "vitrine"
     source: str | None = None
+
+    def of_shop(self, shop: str) -> "Settings":
+        """The places of one shop: a release log, an MLflow experiment and a registered model of its own.
+
+        Two shops may share an installation, and never a release: their items have nothing in common.
+        """
+        return self.model_copy(update={
+            "store": self.store / shop, "experiment": f"{self.experiment}-{shop}",
+            "model_name": f"{self.model_name}-{shop}"})
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

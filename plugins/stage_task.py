@@ -61,7 +61,8 @@ class StageTask(BaseOperator):
             skip_after_rejection(self.upstream)
             if self.upstream is None:
                 log.info("%s, asked for by %s", summary(params.model_dump()), origin.actor)
-            contract = run_stage(self.stage, self.upstream, params, origin, load_settings())
+            places = load_settings().of_shop(params.shop)
+            contract = run_stage(self.stage, self.upstream, params, origin, places)
         except GateRejected as error:
             log.warning("%s", error)
             raise AirflowSkipException(str(error)) from error

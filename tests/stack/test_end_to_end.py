@@ -90,7 +90,7 @@ def test_from_an_interrupted_start_to_a_release_and_down(
     assert "two-tower" in said
     assert "Similar to " in said
 
-    store = ReleaseStore(installation.home / "store")
+    store = ReleaseStore(installation.home / "store" / "shop")
     live = store.live()
     assert live is not None
     # Nothing was live before; the API's user and the reason of the command line stand in the record.
