@@ -1,0 +1,241 @@
+"""The whole chain on the toy shop, with a real MLflow: run twice it does nothing new, killed midway it starts clean.
+
+The chain runs once for the module. A stage that is to be killed runs in a process of its own, on what the clean run
+handed to it but below artefact and store folders of its own, and dies of SIGKILL at a named moment: no `finally` runs.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from pipelines.artifacts import verify
+from pipelines.contracts import Origin
+from pipelines.retrain import STAGES, RetrainParams, run_stage
+from pipelines.settings import Settings
+from serving.store import ReleaseStore
+from tests.world import write_world
+
+ORIGIN = Origin(actor="tester", reason="weekly")
+# Two epochs learn little of 24 items: thresholds are low, for here the verdict only has to be an acceptance.
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "features": {"visits": 8, "valid_share": 0.2, "test_share": 0.2},
+    "train": {"dimension": 8, "blocks": 1, "max_epochs": 2, "steps": 8},
+    "evaluate": {"ks": [10], "bootstrap_samples": 20},
+    "index": {"recall_queries": 20},
+    "gate": {"min_recall": 0.001, "baseline_ratio": 0.01, "min_coverage": 0.0, "trial_histories": 3},
+}
+KILLED = """
+import importlib, json, os, signal, sys
+from pathlib import Path
+from pipelines import artifacts
+from pipelines.contracts import Origin
+from pipelines.retrain import RetrainParams, run_stage
+from pipelines.settings import Settings
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_json, rename = artifacts.write_json, Path.rename
+job = json.load(sys.stdin)
+if job["moment"] == "contract":  # everything is written but what makes the folder whole
+    artifacts.write_json = lambda path, value: die() if path.name == artifacts.CONTRACT else write_json(path, value)
+elif job["moment"] == "rename":  # whole, and not yet published
+    Path.rename = lambda path, to: die() if path.name.startswith(".") else rename(path, to)
+else:
+    module, owner, name = job["moment"].split(":")
+    found = importlib.import_module(module)
+    setattr(getattr(found, owner) if owner else found, name, die)
+run_stage(job["stage"], job["upstream"], RetrainParams(**job["params"]), Origin(**job["origin"]),
+          Settings(**job["places"]))
+"""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A clean run of all stages: stage -> its contract as JSON."""
+
+    params: RetrainParams
+    places: Settings
+    contracts: Mapping[str, Mapping[str, Any]]
+
+    def before(self, stage: str) -> Mapping[str, Any] | None:
+        """What `stage` takes."""
+        place = STAGES.index(stage)
+        return self.contracts[STAGES[place - 1]] if place else None
+
+    def again(self, stage: str, places: Settings) -> dict[str, Any]:
+        """Run one stage on what it took in the clean run."""
+        return run_stage(stage, self.before(stage), self.params, ORIGIN, places)
+
+    def kill(self, stage: str, moment: str, places: Settings) -> None:
+        """Run one stage in a process that dies at `moment`."""
+        job = {"stage": stage, "moment": moment, "upstream": self.before(stage), "origin": ORIGIN.model_dump(),
+               "params": self.params.model_dump(mode="json"), "places": places.model_dump(mode="json")}
+        done = subprocess.run([sys.executable, "-c", KILLED], cwd=Path(__file__).resolve().parents[2],
+                              input=json.dumps(job), capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    home = tmp_path_factory.mktemp("home")
+    shop = write_world(home / "shop", users=60)
+    params = RetrainParams(source=str(shop), as_of=datetime(2026, 1, 25, tzinfo=UTC), settings=SETTINGS)
+    places = Settings(home=home, artifacts=home / "artifacts", store=home / "store",
+                      mlflow_uri=f"sqlite:///{home / 'mlflow.db'}")
+    contracts: dict[str, Mapping[str, Any]] = {}
+    contract = None
+    for stage in STAGES:
+        contract = contracts[stage] = run_stage(stage, contract, params, ORIGIN, places)
+    return Chain(params, places, contracts)
+
+
+@pytest.fixture
+def fresh(chain: Chain, tmp_path: Path) -> Iterator[Settings]:
+    """Artefacts and store of this test alone; MLflow is the clean run's, whose tables take seconds to make."""
+    yield chain.places.model_copy(update={"artifacts": tmp_path / "artifacts", "store": tmp_path / "store"})
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def client_of(places: Settings) -> MlflowClient:
+    return MlflowClient(places.mlflow_uri, places.mlflow_uri)
+
+
+def runs(places: Settings) -> list[Run]:
+    client = client_of(places)
+    experiment = client.get_experiment_by_name(places.experiment)
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def versions(places: Settings) -> list[str]:
+    return [str(found.version) for found in client_of(places).search_model_versions(f"name = '{places.model_name}'")]
+
+
+def aliases(places: Settings) -> dict[str, str]:
+    found = client_of(places).get_registered_model(places.model_name).aliases
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def files(places: Settings) -> dict[str, int]:
+    """Every path below artefacts and store, with the time of its last change."""
+    return {str(path): path.stat().st_mtime_ns for root in (places.artifacts, places.store) for path in root.rglob("*")}
+
+
+def sealed(stage: str, places: Settings) -> list[Path]:
+    """What a reader sees of a stage: attempts have a leading dot."""
+    return [path for path in (places.artifacts / stage).glob("*") if not path.name.startswith(".")]
+
+
+def without_places(contract: Any) -> Any:
+    """A contract chain, wherever its folders lie."""
+    if isinstance(contract, Mapping):
+        return {name: without_places(value) for name, value in contract.items() if name != "path"}
+    return contract
+
+
+def test_the_clean_run_ends_in_one_release_of_what_was_trained(chain: Chain) -> None:
+    (release,) = ReleaseStore(chain.places.store).history()
+    assert (release.number, release.parent, release.actor, release.reason) == (1, None, "tester", "weekly")
+    assert release.bundle == chain.contracts["index"]["digest"]
+    assert release.training == chain.contracts["train"]["digest"]
+    assert release.model_version == "1"
+    assert versions(chain.places) == ["1"]
+    for stage in STAGES[:-1]:
+        assert [str(folder) for folder in sealed(stage, chain.places)] == [chain.contracts[stage]["path"]]
+        verify(Path(chain.contracts[stage]["path"]))
+    # The retrain's run and one nested run a stage; register is the retrain's own.
+    named = sorted(run.info.run_name for run in runs(chain.places) if "mlflow.parentRunId" in run.data.tags)
+    assert named == sorted(set(STAGES) - {"register"})
+    assert {run.info.status for run in runs(chain.places)} == {"FINISHED"}
+    assert aliases(chain.places) == {"challenger": "1", "champion": "1"}
+
+
+def test_a_second_run_returns_the_same_contracts_and_makes_nothing(chain: Chain) -> None:
+    files_before, runs_before = files(chain.places), sorted(run.info.run_id for run in runs(chain.places))
+    contract: Mapping[str, Any] | None = None
+    for stage in STAGES:
+        contract = run_stage(stage, contract, chain.params, ORIGIN, chain.places)
+        assert contract == chain.contracts[stage], stage
+    assert files(chain.places) == files_before
+    assert sorted(run.info.run_id for run in runs(chain.places)) == runs_before
+    assert versions(chain.places) == ["1"]
+    assert len(ReleaseStore(chain.places.store).history()) == 1
+
+
+@pytest.mark.parametrize(("stage", "moment"), [
+    ("ingest", "contract"), ("features", "rename"), ("evaluate", "contract"), ("index", "rename"), ("gate", "contract"),
+])
+def test_killed_and_run_again_a_stage_gives_what_a_clean_run_gives(
+    chain: Chain, fresh: Settings, stage: str, moment: str
+) -> None:
+    chain.kill(stage, moment, fresh)
+    assert sealed(stage, fresh) == []
+    assert len(list((fresh.artifacts / stage).glob(".attempt-*"))) == 1  # it had begun
+    runs_before = len(runs(fresh))
+    contract = chain.again(stage, fresh)
+    assert without_places(contract) == without_places(chain.contracts[stage])
+    assert [str(folder) for folder in sealed(stage, fresh)] == [contract["path"]]
+    verify(Path(contract["path"]))
+    assert len(runs(fresh)) == runs_before
+    assert not fresh.store.exists()
+
+
+def test_a_killed_training_leaves_nothing_and_is_trained_again(chain: Chain, fresh: Settings) -> None:
+    chain.kill("train", "models.export::export", fresh)
+    assert sealed("train", fresh) == []
+    assert len(list((fresh.artifacts / "train").glob(".attempt-*"))) == 1
+    contract, clean = chain.again("train", fresh), chain.contracts["train"]
+    assert [str(folder) for folder in sealed("train", fresh)] == [contract["path"]]
+    verify(Path(contract["path"]))
+    # Not the same bytes: a SavedModel holds generated names. The same towers.
+    assert {**contract, "path": "", "digest": ""} == {**clean, "path": "", "digest": ""}
+    for name in ("item_vectors", "item_inputs"):
+        np.testing.assert_allclose(np.load(Path(contract["path"]) / f"{name}.npy"),
+                                   np.load(Path(clean["path"]) / f"{name}.npy"), rtol=1e-4, atol=1e-5)
+
+
+def test_a_killed_registration_ends_in_one_run_and_one_version(chain: Chain, fresh: Settings) -> None:
+    own = fresh.model_copy(update={"experiment": "killed", "model_name": "killed"})
+    # The version is made, and nobody has been told.
+    chain.kill("register", "mlflow.tracking:MlflowClient:set_registered_model_alias", own)
+    assert sealed("register", own) == []
+    assert versions(own) == ["1"]
+    begun = {run.info.run_id: run.info.status for run in runs(own)}
+    assert sorted(begun.values()) == [*4 * ["FINISHED"], "RUNNING"]  # four stages', and the retrain's own
+    contract = chain.again("register", own)
+    assert len(sealed("register", own)) == 1
+    assert versions(own) == [contract["model_version"]] == ["1"]
+    assert {run.info.run_id: run.info.status for run in runs(own)} == dict.fromkeys(begun, "FINISHED")
+    assert len(client_of(own).search_logged_models([contract["experiment_id"]])) == 1
+    assert aliases(own) == {"challenger": "1"}
+    assert chain.again("register", own) == contract
+
+
+@pytest.mark.parametrize(("moment", "releases_before"), [
+    ("rename", 0),  # the bundle is copied and not yet published
+    ("pipelines.tracking::promoted", 1),  # acknowledged, MLflow does not know it yet
+])
+def test_a_killed_promotion_ends_in_one_release(
+    chain: Chain, fresh: Settings, moment: str, releases_before: int
+) -> None:
+    store = ReleaseStore(fresh.store)
+    chain.kill("promote", moment, fresh)
+    assert len(store.history()) == releases_before
+    assert store.bundle_path(chain.contracts["index"]["digest"]).exists() == (moment != "rename")
+    client_of(fresh).delete_registered_model_alias(fresh.model_name, "champion")  # of the clean run: what follows must set it
+    assert chain.again("promote", fresh) == chain.contracts["promote"]
+    assert [release.bundle for release in store.history()] == [chain.contracts["index"]["digest"]]
+    assert aliases(fresh) == {"challenger": "1", "champion": "1"}
+    assert versions(fresh) == ["1"]
