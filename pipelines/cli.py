@@ -1,5 +1,6 @@
 """The command `vitrine`: every stage by itself, the whole retrain, and what one asks around it."""
 
+import getpass
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from rich.console import Console
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, default_as_of, resolved, run_stage, upstream_of
+from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 
 # Stages with settings of their own; what ingest and promote need are options.
@@ -85,7 +87,7 @@ def ingest(data: SourceOption, as_of: AsOf = None, window_days: Days = None, spe
     Example: `vitrine ingest --data ../shop --as-of 2026-06-28`
     """
     params = _params(data, as_of, spec, window_days=window_days)
-    _say("ingest", run_stage("ingest", None, params, Origin(), load_settings().of_shop(params.shop)))
+    _say("ingest", run_stage("ingest", None, params, _origin(params.reason), load_settings().of_shop(params.shop)))
 
 
 def _stage_command(name: str, summary: str, before: str) -> None:
@@ -128,7 +130,7 @@ def retrain(
                      settings=parse_settings(settings))
     contract: dict[str, Any] | None = None
     for stage in STAGES:
-        contract = run_stage(stage, contract, params, Origin(reason=reason), load_settings().of_shop(params.shop))
+        contract = run_stage(stage, contract, params, _origin(reason), load_settings().of_shop(params.shop))
         _say(stage, contract)
 
 
@@ -194,7 +196,11 @@ def _run(name: str, folder: Path, settings: Sequence[str] | None, **rest: Any) -
         root = inner[0]
     params = _checked(
         source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings, (name,)), **rest)
-    return run_stage(name, contract, params, Origin(reason=params.reason), load_settings().of_shop(params.shop))
+    return run_stage(name, contract, params, _origin(params.reason), load_settings().of_shop(params.shop))
+
+
+def _origin(reason: str) -> Origin:
+    return Origin(actor=getpass.getuser(), reason=reason, git_revision=git_revision())
 
 
 def _say(stage: str, contract: Mapping[str, Any]) -> None:

@@ -6,10 +6,8 @@ the same call that the command line makes.
 """
 
 import logging
-import subprocess
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -19,11 +17,11 @@ from pydantic import ValidationError
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import RetrainParams, run_stage
+from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 from plugins.mlflow_links import MlflowRunLink
 
 log = logging.getLogger("vitrine")
-REPOSITORY = Path(__file__).resolve().parent.parent
 # From here on a retrain has its run in MLflow.
 REGISTERED = ("register", "index", "gate", "promote")
 
@@ -118,17 +116,8 @@ def origin_of(context: Context) -> Origin:
         reason=context["params"]["reason"],
         dag_id=run.dag_id,
         dag_run_id=run.run_id,
-        git_revision=git_revision(REPOSITORY),
+        git_revision=git_revision(),
     )
-
-
-def git_revision(folder: Path) -> str | None:
-    """The commit that the code at `folder` was checked out from; none where it is not a checkout."""
-    if not (folder / ".git").exists():
-        return None
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
 
 
 def summary(contract: Mapping[str, Any]) -> str:

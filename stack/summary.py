@@ -133,4 +133,4 @@ def _show_customer(
 
 
 def _number(value: Any) -> str:
-    return "" if value is None else (f"{value:.4f}" if value >= 0.001 or value == 0 else f"{value:.1e}")
+    return "" if value is None else (f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}")

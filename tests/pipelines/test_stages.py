@@ -44,7 +44,7 @@ from pipelines.contracts import Origin
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.settings import Settings
 
-def die(*_):
+def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 write_json, rename = artifacts.write_json, Path.rename
@@ -52,7 +52,7 @@ job = json.load(sys.stdin)
 if job["moment"] == "contract":  # everything is written but what makes the folder whole
     artifacts.write_json = lambda path, value: die() if path.name == artifacts.CONTRACT else write_json(path, value)
 elif job["moment"] == "rename":  # whole, and not yet published
-    Path.rename = lambda path, to: die() if path.name.startswith(".") else rename(path, to)
+    Path.rename = lambda path, to: die() if path.name.startswith(".attempt-") else rename(path, to)
 else:
     module, owner, name = job["moment"].split(":")
     found = importlib.import_module(module)
@@ -193,7 +193,7 @@ def test_killed_and_run_again_a_stage_gives_what_a_clean_run_gives(
 
 
 def test_a_killed_training_leaves_nothing_and_is_trained_again(chain: Chain, fresh: Settings) -> None:
-    chain.kill("train", "models.export::export", fresh)
+    chain.kill("train", "models.training::rank", fresh)  # after the first epoch
     assert sealed("train", fresh) == []
     assert len(list((fresh.artifacts / "train").glob(".attempt-*"))) == 1
     contract, clean = chain.again("train", fresh), chain.contracts["train"]
@@ -223,19 +223,15 @@ def test_a_killed_registration_ends_in_one_run_and_one_version(chain: Chain, fre
     assert chain.again("register", own) == contract
 
 
-@pytest.mark.parametrize(("moment", "releases_before"), [
-    ("rename", 0),  # the bundle is copied and not yet published
-    ("pipelines.tracking::promoted", 1),  # acknowledged, MLflow does not know it yet
-])
-def test_a_killed_promotion_ends_in_one_release(
-    chain: Chain, fresh: Settings, moment: str, releases_before: int
-) -> None:
-    store = ReleaseStore(fresh.store)
-    chain.kill("promote", moment, fresh)
-    assert len(store.history()) == releases_before
-    assert store.bundle_path(chain.contracts["index"]["digest"]).exists() == (moment != "rename")
-    client_of(fresh).delete_registered_model_alias(fresh.model_name, "champion")  # of the clean run: what follows must set it
+def test_a_promotion_killed_after_its_record_ends_in_one_release(chain: Chain, fresh: Settings) -> None:
+    """Kills before the record is written, and while the bundle is added: test_promote.py and test_store.py."""
+    store, bundle = ReleaseStore(fresh.store), chain.contracts["index"]["digest"]
+    # That of the clean run: what follows must set it.
+    client_of(fresh).delete_registered_model_alias(fresh.model_name, "champion")
+    chain.kill("promote", "pipelines.tracking::promoted", fresh)
+    assert [release.bundle for release in store.history()] == [bundle]
+    assert aliases(fresh) == {"challenger": "1"}
     assert chain.again("promote", fresh) == chain.contracts["promote"]
-    assert [release.bundle for release in store.history()] == [chain.contracts["index"]["digest"]]
+    assert [release.bundle for release in store.history()] == [bundle]
     assert aliases(fresh) == {"challenger": "1", "champion": "1"}
     assert versions(fresh) == ["1"]
