@@ -113,7 +113,7 @@ def load_contract(kind: type[C], folder: str | Path) -> C:
     document = read_json(folder / CONTRACT)
     if document.get("kind") != kind.__name__:
         raise CorruptArtifact(
-            f"{folder} holds a {document.get('kind')} where a {kind.__name__} is needed; "
+            f"{folder} holds {document.get('kind')} where {kind.__name__} is needed; "
             "pass the folder that the stage before this one printed"
         )
     return kind.model_validate({**document["contract"], "path": str(folder.resolve())})

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
-from pipelines.retrain import STAGES, RetrainParams, default_as_of, resolved, run_stage, upstream_of
+from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 
@@ -128,6 +128,7 @@ def retrain(
     """
     params = _params(data, as_of, spec, window_days=window_days, epochs=epochs, dry_run=dry_run, reason=reason,
                      settings=parse_settings(settings))
+    check_settings(params)
     contract: dict[str, Any] | None = None
     for stage in STAGES:
         contract = run_stage(stage, contract, params, _origin(reason), load_settings().of_shop(params.shop))

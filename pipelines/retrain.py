@@ -1,5 +1,6 @@
 """The retrain as a chain of stages: the one place that knows their order, for Airflow and command line alike."""
 
+import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -141,6 +142,27 @@ _CHAIN: Mapping[str, tuple[type[BaseModel] | None, Callable[..., BaseModel]]] = 
     "promote": (Verdict, _promote),
 }
 STAGES: tuple[str, ...] = tuple(_CHAIN)
+
+_SETTINGS: Mapping[str, str] = {
+    "features": "pipelines.features:FeatureSettings",
+    "train": "pipelines.train_settings:TrainSettings",
+    "evaluate": "pipelines.evaluate:EvaluateSettings",
+    "register": "pipelines.register:RegisterSettings",
+    "index": "pipelines.index:IndexSettings",
+    "gate": "pipelines.gate:GateSettings",
+}
+
+
+def check_settings(params: RetrainParams) -> None:
+    """Refuse a wrong setting of any stage before the first one runs, and not after hours of training.
+
+    Raises:
+        SettingsError: a stage has no settings, or one of them does not exist or is not allowed.
+    """
+    for stage in params.settings:
+        if stage not in _SETTINGS:
+            raise SettingsError(f"{stage} has no settings; stages with settings are {', '.join(_SETTINGS)}")
+        params.of_stage(stage, pkgutil.resolve_name(_SETTINGS[stage]))
 
 
 def run_stage(

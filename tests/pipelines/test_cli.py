@@ -175,7 +175,7 @@ def test_a_wrong_setting_is_named(vitrine: Vitrine, home: Path, ingested: Path, 
 def test_the_folder_of_another_stage_is_refused_by_what_it_holds(vitrine: Vitrine, ingested: Path, shop: Path) -> None:
     answer = vitrine("train", ingested)
     assert answer.status == 1
-    assert f"{ingested} holds a Ingested where a Snapshot is needed" in answer.error
+    assert f"{ingested} holds Ingested where Snapshot is needed" in answer.error
     answer = vitrine("train", shop)
     assert answer.status == 2
     assert f"{shop} is not the result of a stage: train needs the folder of a Snapshot" in answer.error

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.contracts import Origin
 from pipelines.errors import SettingsError
-from pipelines.retrain import RetrainParams, run_stage
+from pipelines.retrain import RetrainParams, check_settings, run_stage
 from pipelines.settings import load_settings
 from pipelines.train_settings import TrainSettings
 
@@ -43,6 +43,13 @@ def test_settings_of_a_stage_name_the_key_and_the_value() -> None:
     wrong = RetrainParams(source="x", as_of=AS_OF, settings={"train": {"dimension": 1}})
     with pytest.raises(SettingsError, match=r"train.dimension = 1: .*greater than or equal to 4"):
         wrong.of_stage("train", TrainSettings)
+
+
+@pytest.mark.parametrize("stage", ["features", "train", "evaluate", "register", "index", "gate"])
+def test_wrong_settings_are_refused_before_anything_runs(stage: str) -> None:
+    check_settings(RetrainParams(source="x", as_of=AS_OF, settings={stage: {}}))
+    with pytest.raises(SettingsError, match=f"{stage}.typo = 1"):
+        check_settings(RetrainParams(source="x", as_of=AS_OF, settings={stage: {"typo": 1}}))
 
 
 def test_a_stage_needs_what_comes_before_it(tmp_path: Path) -> None:
