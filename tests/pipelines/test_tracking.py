@@ -60,15 +60,18 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def record(saved_model: Path, tmp_path: Path, request: pytest.FixtureRequest) -> RetrainRecord:
     """A retrain of two epochs; each test has its own key, so that they can share one database."""
-    (tmp_path / "model_card.md").write_text("# A card\n")
-    (tmp_path / "baselines.json").write_text('{"columns": ["model", "recall@10"], "data": [["two-tower", 0.5]]}')
+    # A folder of its own: the server of one test keeps what it is sent beside it.
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "model_card.md").write_text("# A card\n")
+    (files / "baselines.json").write_text('{"columns": ["model", "recall@10"], "data": [["two-tower", 0.5]]}')
     example = {"visits": np.full((2, 4, 2), 0.1, np.float32), "wait": np.array([0, 5], np.int32)}
     return RetrainRecord(
         key=request.node.name, name="retrain 2011-12-10", description="# A card",
         params={"train": {"rate": 0.1, "layers": [1, 2]}}, metrics={"recall_at_10": 0.5, "als_recall_at_10": 0.4},
         curves=[(1, {"loss": 3.0}), (2, {"loss": 2.0})], tags={"vitrine.dag_id": "retrain"},
         inputs=[DataInput(part, f"shop {part}", "d" * 32, "/data/shop", 7) for part in ("train", "valid", "test")],
-        stages=[StageRecord("train", {"rate": 0.1}, {"epochs": 2.0})], files=tmp_path, tables=["baselines.json"],
+        stages=[StageRecord("train", {"rate": 0.1}, {"epochs": 2.0})], files=files, tables=["baselines.json"],
         model=ModelRecord(saved_model, example, "vector", WIDTH, ["tensorflow==2.20.0"]),
     )
 
