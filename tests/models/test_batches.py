@@ -1,13 +1,10 @@
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.batches import Sequence, Visits, _assemble, cut, epoch
-from pipelines.protocol import encode_protocol
 from pipelines.snapshot import TRAIN, SnapshotData
-from tests.world import write_protocol_world
 
 SECOND = 1_000_000
 
@@ -58,14 +55,6 @@ def test_newcomers_are_asked_from_the_start() -> None:
     assert batch["query_slot"].tolist() == [0, 1]
     assert batch["query_wait"].tolist() == [0, 2]
     assert batch["event_slot"].tolist() == [1]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
-    folder = tmp_path_factory.mktemp("world")
-    (folder / "out").mkdir()
-    encode_protocol(write_protocol_world(folder / "in"), folder / "out")
-    return SnapshotData.load(folder / "out")
 
 
 def test_training_sees_nothing_of_valid_or_test(world: SnapshotData) -> None:

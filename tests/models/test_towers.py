@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from models.batches import Visits, cut, epoch
 from models.legacy_keras import tf
@@ -9,20 +8,10 @@ from models.requests import request_inputs
 from models.served_tower import ServedTower
 from models.training import build
 from models.two_tower import TwoTower
-from pipelines.protocol import encode_protocol
 from pipelines.snapshot import TRAIN, Queries, SnapshotData
 from pipelines.train_settings import TrainSettings
-from tests.world import write_protocol_world
 
 SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, negatives=16)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
-    folder = tmp_path_factory.mktemp("world")
-    (folder / "out").mkdir()
-    encode_protocol(write_protocol_world(folder / "in"), folder / "out")
-    return SnapshotData.load(folder / "out")
 
 
 def one_batch(world: SnapshotData) -> dict[str, np.ndarray]:
