@@ -48,6 +48,9 @@ def test_a_batch_by_hand() -> None:
     assert batch["query_wait"].tolist() == [2, 2]
     assert batch["target_query"].tolist() == [0, 1]
     assert batch["target_item"].tolist() == [3, 4]
+    # Before visit 3 the user had met items 0, 1 and 2; before visit 4 item 3 too.
+    assert batch["met_query"].tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert batch["met_item"].tolist() == [0, 1, 2, 0, 1, 2, 3]
 
 
 def test_newcomers_are_asked_from_the_start() -> None:
