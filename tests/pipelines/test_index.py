@@ -23,7 +23,8 @@ def test_seals_a_bundle_that_opens_under_its_digest(tmp_path: Path, places: Sett
     assert json.loads((bundle.path / "index/index.json").read_text()) == {"kind": "exact"}
     assert bundle.provenance["as_of"] == "2026-11-01T00:00:00Z"
     assert bundle.provenance["registered"]["evaluated"]["trained"]["snapshot"]["items"] == 40
-    assert [call[0] for call in told] == ["stage_run"]
+    assert [call[0] for call in told] == ["stage_run", "tag"]
+    assert told[1][1][1] == {"vitrine.bundle_digest": sealed.digest}
 
 
 def test_the_digest_depends_on_neither_place_nor_clock(tmp_path: Path, places: Settings) -> None:
