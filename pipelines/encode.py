@@ -1,6 +1,5 @@
 """Three tables and a split in, a snapshot folder out: the one encoder of retrain and benchmark."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,4 +124,4 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
 
 def read_fields(document: Sequence[Mapping[str, Any]]) -> list[TokenField]:
     """Token fields as vocabulary.json holds them."""
-    return [TokenField(**f) for f in json.loads(json.dumps(list(document)))]
+    return [TokenField(**f) for f in document]

@@ -9,7 +9,7 @@ saw is "unknown", for each field apart.
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -105,11 +105,10 @@ def token_bags(
     tokens: list[int] = []
     weights: list[float] = []
     indptr = np.zeros(len(table) + 1, np.int64)
-    columns: list[tuple[Callable[[Any], list[int]], Iterable[Any]]] = [(f.tokens, table[f.name]) for f in fields]
-    readers = [reader for reader, _ in columns]
-    for row, values in enumerate(zip(*(values for _, values in columns), strict=True) if columns else ()):
-        for reader, value in zip(readers, values, strict=True):
-            found = reader(value)
+    rows = zip(*(table[f.name] for f in fields), strict=True) if fields else ()
+    for row, values in enumerate(rows):
+        for column, value in zip(fields, values, strict=True):
+            found = column.tokens(value)
             tokens.extend(found)
             weights.extend([max(len(found), 1) ** -0.5] * len(found))
         indptr[row + 1] = len(tokens)
