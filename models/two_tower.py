@@ -5,6 +5,7 @@ from typing import Any
 
 from models.item_tower import ItemTower
 from models.legacy_keras import tf, tfrs
+from models.softmax import softmax_loss
 from models.user_tower import UserTower
 
 
@@ -51,14 +52,12 @@ class TwoTower(tfrs.Model):
     def _full_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
         vectors, prior = self.items(None, training=training)
         questions = self.question_vectors(batch, vectors, batch["event_item"], training)
-        logits = tf.matmul(questions, vectors, transpose_b=True) + prior
+        candidates = tf.concat([vectors, prior[:, None]], axis=1)
+        asked = tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0)
         met = tf.stack([batch["met_query"], batch["met_item"]], axis=1)
-        open_to = tf.tensor_scatter_nd_sub(logits, met, tf.fill(tf.shape(met)[:1], 1e9))
-        normaliser = tf.reduce_logsumexp(open_to, axis=1)
-        hit = tf.gather_nd(logits, tf.stack([batch["target_query"], batch["target_item"]], axis=1))
-        weight = batch["target_weight"]
-        loss = (tf.gather(normaliser, batch["target_query"]) - hit) * weight
-        return tf.reduce_sum(loss) / tf.maximum(tf.reduce_sum(weight), 1e-9)
+        target = tf.stack([batch["target_query"], batch["target_item"]], axis=1)
+        total = softmax_loss(asked, candidates, met, target, batch["target_weight"])
+        return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
 
     def _sampled_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
         targets = batch["target_item"]

@@ -34,7 +34,7 @@ def benchmark(
     Args:
         data: data set folder with row_id, split and eval.
         out: Parquet file to write: row_id and item_ids, the ten best first.
-        model: two_tower, als, itemknn or popularity.
+        model: two_tower, ease, als, itemknn or popularity.
         split: valid or test.
         settings: of the two-tower's training; None for its defaults.
 

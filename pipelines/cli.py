@@ -139,7 +139,7 @@ def retrain(
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder of the measuring protocol.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="Parquet file of predictions to write.")],
-    model: Annotated[str, typer.Option(help="two_tower, als, itemknn or popularity.")] = "two_tower",
+    model: Annotated[str, typer.Option(help="two_tower, ease, als, itemknn or popularity.")] = "two_tower",
     split: Annotated[str, typer.Option(help="valid or test.")] = "test",
 ) -> None:
     """Fit on train, tune on valid, and write predictions for the protocol's scorer.

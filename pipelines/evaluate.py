@@ -53,7 +53,8 @@ class EvaluateSettings(Document):
     """
 
     ks: tuple[int, ...] = Field((10, 50), min_length=1)
-    baselines: tuple[Literal["popularity", "als", "itemknn"], ...] = ("popularity", "als", "itemknn")
+    baselines: tuple[Literal["popularity", "als", "itemknn", "ease"], ...] = (
+        "popularity", "als", "itemknn", "ease")
     max_targets: int = Field(20_000, ge=1)
     bootstrap_samples: int = Field(500, ge=20)
     seed: int = 17

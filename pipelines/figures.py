@@ -15,6 +15,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {  # model: (label, colour, marker)
     "two_tower": ("two-tower", "#0072B2", "o"),
     "als": ("ALS", "#D55E00", "s"),
     "itemknn": ("item-item", "#009E73", "^"),
+    "ease": ("EASE", "#E69F00", "v"),
     "popularity": ("popularity", "#7A7A7A", "X"),
     "champion": ("champion", "#CC79A7", "D"),
 }

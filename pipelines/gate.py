@@ -21,7 +21,7 @@ from pipelines.verdict_page import verdict_page
 STAGE = "gate"
 METRIC, COVERAGE = "recall@10", "coverage@10"
 CHALLENGER, CHAMPION = "two_tower", "champion"
-BASELINES = ("popularity", "als", "itemknn")
+BASELINES = ("popularity", "als", "itemknn", "ease")
 
 Models = Mapping[str, Mapping[str, Any]]  # metrics.json of the evaluate stage: model -> metrics, slices, intervals
 

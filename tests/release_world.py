@@ -30,7 +30,7 @@ DAY_US = 86_400_000_000
 NOW_US = int(AS_OF.timestamp()) * 1_000_000
 NO_TOKENS = np.zeros(1, np.int32)
 METRICS = {"recall@10": 0.2, "recall@50": 0.4, "ndcg@10": 0.1, "coverage@10": 0.5}
-BASELINES = ("popularity", "als", "itemknn")
+BASELINES = ("popularity", "als", "itemknn", "ease")
 
 
 def expected_score(row: int, events_in_group: int) -> float:

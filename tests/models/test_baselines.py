@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from models.baselines import als, itemknn, popularity
+from models.baselines import als, ease, itemknn, popularity
 from models.baselines.interactions import buyers, purchases
 from models.baselines.tuning import best, valid_queries
 from models.ranking import rank
@@ -58,6 +58,39 @@ def test_itemknn_adds_up_what_the_context_is_like(shop: SnapshotData) -> None:
     assert scores[0] == pytest.approx([-0.25, 0.75, -0.75, 0.25, -1.0])
     # User 5 is new: popularity.
     assert scores[1] == pytest.approx([-0.25, -0.25, -0.75, -0.75, -1.0])
+
+
+def test_ease_solves_its_own_equation(shop: SnapshotData) -> None:
+    fitted = ease.fit(shop, l2=1.0, decay=0.5)
+    assert fitted.kept.tolist() == [0, 1, 2, 3]
+    # X'X + I is [[4, 3], [3, 4]] for items 0 and 1, whose inverse is [[4, -3], [-3, 4]] / 7: B_01 = 3 / 4.
+    # For items 2 and 3 it is [[2, 1], [1, 2]]: B_23 = 1 / 2.
+    weights = np.zeros((4, 4))
+    weights[0, 1] = weights[1, 0] = 0.75
+    weights[2, 3] = weights[3, 2] = 0.5
+    assert fitted.weights == pytest.approx(weights, abs=1e-6)
+    scores = fitted.scores(shop, shop.queries(TEST))
+    # User 4, latest first: 0 (weight 1), 2 (weight 1/2). User 5 is new, item 4 was never bought: popularity.
+    assert scores[0, :4] == pytest.approx([0, 0.75, 0, 0.25], abs=1e-6)
+    assert scores[0, 4] < -100
+    assert np.argsort(-scores[1], kind="stable").tolist() == [0, 1, 2, 3, 4]
+
+
+def test_ease_agrees_with_the_textbook_and_leaves_rare_items_to_popularity(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    bought = rng.random((40, 12)) < 0.3
+    pairs = np.argwhere(bought).tolist()
+    events: list[Event] = [(user, item, item + 1, "buy", TRAIN, False) for user, item in pairs]
+    data = small_snapshot(tmp_path / "shop", [*events, (0, 0, 99, "buy", TEST, True)], users=40, items=12)
+    x = bought.astype(float)
+    inverse = np.linalg.inv(x.T @ x + 3.0 * np.eye(12))
+    expected = -inverse / np.diag(inverse)[None, :]
+    np.fill_diagonal(expected, 0)
+    assert ease.fit(data, l2=3.0).weights == pytest.approx(expected, abs=1e-5)
+    few = ease.fit(data, l2=3.0, max_items=5)
+    best_sellers = np.sort(np.argsort(-x.sum(axis=0), kind="stable")[:5])
+    assert few.kept.tolist() == best_sellers.tolist()
+    assert few.weights.shape == (5, 5)
 
 
 def test_itemknn_counts_ranks_over_positive_events_only(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_popularity_stands_beside_it_on_the_same_events(first: tuple[Evaluated, 
     assert ranks(evaluated, "popularity") == [13, 14, 15, 16] * 2 + [6]
     assert evaluated.baselines["popularity"]["recall@10"] == pytest.approx(1 / 9)
     assert evaluated.baselines["popularity"]["recall@50"] == 1
-    assert set(evaluated.baselines) == {"popularity", "als", "itemknn"}
+    assert set(evaluated.baselines) == {"popularity", "als", "itemknn", "ease"}
 
 
 def test_the_folder_holds_what_it_promises(first: tuple[Evaluated, Path]) -> None:
@@ -120,10 +120,10 @@ def test_the_folder_holds_what_it_promises(first: tuple[Evaluated, Path]) -> Non
     folder = Path(evaluated.path)
     verify(folder)
     models = read_json(folder / "models.json")
-    assert models == ["two_tower", "popularity", "als", "itemknn"]
+    assert models == ["two_tower", "popularity", "als", "itemknn", "ease"]
     shown = np.load(folder / "exposure.npy")
-    assert shown.shape == (4, ITEMS)
-    assert shown.sum(axis=1).tolist() == [9 * 10] * 4  # nine questions, ten items each
+    assert shown.shape == (5, ITEMS)
+    assert shown.sum(axis=1).tolist() == [9 * 10] * 5  # nine questions, ten items each
     targets = pq.read_table(folder / "targets.parquet").to_pydict()
     assert targets["user_id"] == [f"u{n}" for n in range(8)] + ["u12"]
     assert targets["item_id"] == [f"i{n % 4 + 16}" for n in range(8)] + ["i5"]

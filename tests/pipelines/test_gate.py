@@ -37,7 +37,8 @@ def test_a_good_challenger_without_incumbent_is_accepted(tmp_path: Path, places:
     verdict = gate(sealed, GateSettings(), places, tmp_path)
     assert verdict.accepted, [check for check in verdict.checks if not check.passed]
     assert [check.name for check in verdict.checks] == [
-        "recall@10", "recall@10_vs_popularity", "recall@10_vs_als", "recall@10_vs_itemknn", "coverage@10",
+        "recall@10", "recall@10_vs_popularity", "recall@10_vs_als", "recall@10_vs_itemknn", "recall@10_vs_ease",
+        "coverage@10",
         "recall@10_vs_champion", "index_recall@10", "bundle_answers", "bundle_agrees",
     ]
     by_name = {check.name: check for check in verdict.checks}
@@ -68,6 +69,7 @@ def test_a_refusal_is_a_verdict_with_its_reasons(tmp_path: Path, places: Setting
     ("popularity", "recall@10", 0.21, "recall@10_vs_popularity"),
     ("als", "recall@10", 0.21, "recall@10_vs_als"),
     ("itemknn", "recall@10", 0.21, "recall@10_vs_itemknn"),
+    ("ease", "recall@10", 0.21, "recall@10_vs_ease"),
     ("als", "recall@10", None, "recall@10_vs_als"),
     ("two_tower", "coverage@10", None, "coverage@10"),
 ])
@@ -191,7 +193,7 @@ def test_the_largest_difference_by_hand() -> None:
 def test_the_page_stands_alone_and_escapes(tmp_path: Path, places: Settings) -> None:
     verdict = gate(make_sealed(tmp_path, places), GateSettings(), places, tmp_path)
     page = (Path(verdict.path) / "verdict.html").read_text()
-    assert page.count("<rect") == 4  # the challenger and three baselines
+    assert page.count("<rect") == 5  # the challenger and four baselines
     assert not re.search(r"(src|href)=|url\(|<script|http", page)
     document = json.loads((Path(verdict.path) / "verdict.json").read_text())
     document["checks"][0]["reason"] = "<script>alert(1)</script>"
