@@ -15,6 +15,7 @@ from pipelines.snapshot import TRAIN, VALID, SnapshotData
 from serving.encoding import gap_bucket
 
 Ints = npt.NDArray[np.int64]
+EVENNESS = 0.5  # 0: every event weighs the same, 1: every user does
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Visits:
 
         Args:
             half_life: part of the training window after which an event counts half in the loss; 0 for never.
-                Only where all of valid lies after all of train: where each user is cut at their own last
-                events, the calendar says nothing of what is asked next.
+                Only where all of valid lies after all of train. Where each user is cut at their own last
+                events, the calendar says nothing of what is asked next, and each user is asked equally
+                often: there, a user's events weigh less the more they are.
         """
         h = data.histories
         user = np.repeat(np.arange(data.num_users), np.diff(h.indptr))
@@ -50,10 +52,13 @@ class Visits:
         is_new = np.zeros(len(kept), bool)
         is_new[met] = True
         weight = np.asarray(h.weight[kept])
-        age = (time.max() - time) / max(np.ptp(time), 1) if len(kept) else time
-        is_ahead = len(kept) > 0 and h.time[h.split == VALID].min(initial=time.max()) >= time.max()
-        decay = np.exp2(-age / half_life) if half_life and is_ahead else np.ones(len(kept))
-        target_weight = (weight * decay).astype(np.float32)
+        if len(kept) and h.time[h.split == VALID].min(initial=time.max()) >= time.max():
+            age = (time.max() - time) / max(np.ptp(time), 1)
+            share = np.exp2(-age / half_life) if half_life else np.ones(len(kept))
+        else:
+            targets = np.bincount(user[is_new], minlength=data.num_users)
+            share = np.maximum(targets[user], 1.0) ** -EVENNESS
+        target_weight = (weight * share).astype(np.float32)
         user_ptr = np.searchsorted(user[first], np.arange(data.num_users + 1))
         return cls(np.append(first, len(kept)), item, np.asarray(h.type[kept]), weight, target_weight, is_new,
                    time[first], user_ptr)

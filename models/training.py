@@ -11,6 +11,7 @@ from models.averages import Averages
 from models.batches import Visits, cut, epoch
 from models.item_tower import ItemTower
 from models.legacy_keras import tf
+from models.newcomers import newcomer_offset
 from models.ranking import rank, sample
 from models.requests import request_inputs
 from models.served_tower import ServedTower
@@ -118,6 +119,8 @@ def fit(data: SnapshotData, settings: TrainSettings) -> Fitted:
             log.info("train: stopped early, no better epoch since %d", fitted.best_epoch)
             break
     fitted.model.set_weights(best)
+    fitted.model.items.newcomer.assign(newcomer_offset(
+        _Current(fitted, tower), data, valid, data.item_counts == 0, settings.newcomer_budget))
     return fitted
 
 

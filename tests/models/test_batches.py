@@ -1,10 +1,14 @@
+"""Batches against a log that fits on paper."""
+
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.batches import Sequence, Visits, _assemble, cut, epoch
-from pipelines.snapshot import TRAIN, SnapshotData
+from pipelines.snapshot import TRAIN, VALID, SnapshotData
+from tests.small_snapshot import Event, small_snapshot
 
 SECOND = 1_000_000
 
@@ -85,3 +89,10 @@ def test_an_epoch_asks_for_every_target_once(world: SnapshotData) -> None:
     assert sum(len(b["target_item"]) for b in batches) == visits.is_new.sum()
     assert np.array_equal(np.bincount(np.concatenate([b["target_item"] for b in batches]), minlength=world.num_items),
                           np.bincount(visits.item[visits.is_new], minlength=world.num_items))
+
+
+def test_where_each_user_is_asked_once_long_histories_weigh_less(tmp_path: Path) -> None:
+    buys: list[Event] = [(0, item, 1 + item, "buy", TRAIN, False) for item in range(4)]
+    buys += [(0, 4, 5, "buy", VALID, True), (1, 4, 8, "buy", TRAIN, False), (1, 0, 9, "buy", VALID, True)]
+    visits = Visits.of(small_snapshot(tmp_path, buys, users=2, items=5), half_life=0.1)
+    assert visits.target_weight.tolist() == [0.5] * 4 + [1.0]  # 1 / sqrt(4 targets) and 1 / sqrt(1)
