@@ -33,8 +33,7 @@ class Raised:
 
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         """Scores [queries, items]."""
-        scores: Floats = self.model.scores(data, queries) + self.is_raised * np.float32(self.offset)
-        return scores
+        return self.model.scores(data, queries) + self.is_raised.astype(np.float32) * np.float32(self.offset)
 
 
 def newcomer_offset(
