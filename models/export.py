@@ -16,6 +16,7 @@ def export(fitted: Fitted, data: SnapshotData, out: Path) -> None:
     np.save(out / "item_vectors.npy", vectors, allow_pickle=False)
     np.save(out / "item_inputs.npy", inputs, allow_pickle=False)
     served = ServedTower(fitted.model.users, data.spec)
-    tf.saved_model.save(served, str(out / "saved_model"), signatures={"serving_default": served.serve})
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(out / "saved_model"), signature_keys=["serving_default"])
+    sized = {f"visits_{slots}": served.of_size(slots) for slots in served.sizes}
+    tf.saved_model.save(served, str(out / "saved_model"), signatures={"serving_default": served.function, **sized})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(out / "saved_model"), signature_keys=list(sized))
     (out / "user_tower.tflite").write_bytes(converter.convert())

@@ -102,21 +102,32 @@ def rank(model: Model, data: SnapshotData, queries: Queries, k: int = 50, block:
     """
     progress = Progress(f"rank {model.name}", len(queries), "queries")
     item = data.histories.item
-    tops, ranks = [], []
-    for first, part in blocks(queries, block):
+    # Queries of like length together: a model pads a block to its longest history.
+    order = np.argsort(queries.end - queries.start, kind="stable")
+    sorted_queries, target_order = _reordered(queries, order)
+    tops, ranks = [np.zeros((0, min(k, data.num_items)), np.int32)], [np.zeros(0, np.int32)]
+    for first, part in blocks(sorted_queries, block):
         scores = np.array(model.scores(data, part), np.float32)
         if scores.shape != (len(part), data.num_items):
             raise ValueError(f"{model.name}: scores are {scores.shape}, expected {(len(part), data.num_items)}")
         if np.isnan(scores).any():
-            raise ValueError(f"{model.name}: {int(np.isnan(scores).sum())} scores are NaN from query {first} on")
+            raise ValueError(f"{model.name}: {int(np.isnan(scores).sum())} scores are NaN among the queries "
+                             f"{order[first : first + len(part)].tolist()[:3]} ...")
         owner, event = contexts(part)
         scores[owner, item[event]] = -np.inf
         top = top_items(scores, k)
         hit = top[part.target_query] == item[part.target_event][:, None]
         tops.append(top)
-        ranks.append(np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0))
+        ranks.append(np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0).astype(np.int32))
         progress.advance(len(part))
     progress.finish()
-    if not tops:
-        return Ranking(np.zeros((0, min(k, data.num_items)), np.int32), np.zeros(0, np.int32))
-    return Ranking(np.concatenate(tops), np.concatenate(ranks).astype(np.int32))
+    found = Ranking(np.concatenate(tops), np.concatenate(ranks))
+    return Ranking(found.top[np.argsort(order)], found.rank[np.argsort(target_order)])
+
+
+def _reordered(queries: Queries, order: Ints) -> tuple[Queries, Ints]:
+    """The queries in another order, and the order [targets] that their targets are then in."""
+    place = np.argsort(order)[queries.target_query]
+    targets = np.argsort(place, kind="stable")
+    return Queries(queries.user[order], queries.start[order], queries.end[order], queries.time[order],
+                   place[targets], queries.target_event[targets]), targets

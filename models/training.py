@@ -62,7 +62,7 @@ class _Current:
 
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         inputs = request_inputs(data, queries, self.inputs)
-        users: Floats = self.tower.serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
+        users: Floats = self.tower.function(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
         return users @ self.vectors.T
 
 

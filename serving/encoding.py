@@ -53,31 +53,34 @@ def encode(
     item_inputs: Floats,
     limits: Limits,
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """The user tower's inputs for a batch of requests.
+    """The user tower's inputs for a batch of requests, in as few slots as the longest history allows.
 
     Args:
         histories: one a request; empty for a user nobody knows.
         now: [batch] time of each request, microseconds.
         user_tokens: [batch, K] feature tokens of the users, 0 for padding.
         item_inputs: [items, D] input vectors of the item tower.
-        limits: L, T and K.
+        limits: the most slots, T and K.
 
     Returns:
-        visits float32 [batch, L, D] (weighted sum of the visit's input vectors), counts float32 [batch, L]
+        with L the visits of the longest history, at least 1 and at most the limit, visits float32 [batch, L, D] (weighted sum of the visit's input vectors), counts float32 [batch, L]
         (weights summed, 0 for an empty slot), types float32 [batch, L, T] (share of each event type),
         gaps int32 [batch, L] (bucket of the time since the slot before), wait int32 [batch] (bucket of
         the time since the last visit), user int32 [batch, K].
     """
-    batch, slots, types_known = len(histories), limits.visits, limits.event_types
+    batch, types_known = len(histories), limits.event_types
+    row, item, time, kind, weight = _joined(histories)
+    number, visits_of = _visits(row, time, batch)
+    slots = int(np.clip(visits_of.max(initial=0), 1, limits.visits))
     cells = batch * slots
     visits = np.zeros((cells, item_inputs.shape[1]), np.float32)
     counts = np.zeros(cells, np.float32)
     types = np.zeros((cells, types_known), np.float32)
     gaps = np.zeros(cells, np.int32)
     wait = np.zeros(batch, np.int32)
-    row, item, time, kind, weight = _joined(histories)
     if len(row):
-        cell = row * slots + _slots(row, time, slots)
+        # A row's last visit lies in the last slot, what is too old in slot 0.
+        cell = row * slots + np.maximum(slots - visits_of[row] + number, 0)
         first = np.flatnonzero(np.diff(cell, prepend=-1))
         filled = cell[first]
         visits[filled] = np.add.reduceat(item_inputs[item] * weight[:, None], first, axis=0)
@@ -102,17 +105,17 @@ def _joined(histories: Sequence[History]) -> tuple[npt.NDArray[Any], ...]:
     parts = [[np.asarray(getattr(h, name)) for h in histories] for name in ("item", "time", "type", "weight")]
     row = np.repeat(np.arange(len(histories)), [len(h.item) for h in histories])
     if not len(row):
-        return row, row, row, row, row
+        nothing = np.zeros(0, np.int64)
+        return nothing, nothing, nothing, nothing, nothing
     item, time, kind, weight = (np.concatenate(part) for part in parts)
     kept = weight > 0
     return row[kept], item[kept], time[kept], kind[kept], weight[kept]
 
 
-def _slots(row: npt.NDArray[np.int64], time: npt.NDArray[np.int64], slots: int) -> npt.NDArray[np.int64]:
-    """Slot [events] of each event: a row's last visit lies in the last slot, what is too old in slot 0."""
+def _visits(
+    row: npt.NDArray[np.int64], time: npt.NDArray[np.int64], batch: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which visit of its row each event belongs to, from 0 [events], and how many visits each row has [batch]."""
     begins = (np.diff(row, prepend=-1) > 0) | (np.diff(time, prepend=time[:1]) > 0)
-    number = np.cumsum(begins)
-    last = np.zeros(row[-1] + 1, np.int64)
-    last[row] = number  # of several writes to a row the last one stands
-    slot: npt.NDArray[np.int64] = np.maximum(slots - 1 - (last[row] - number), 0)
-    return slot
+    of_row = np.bincount(row[begins], minlength=batch)
+    return np.cumsum(begins) - 1 - (np.cumsum(of_row) - of_row)[row], of_row

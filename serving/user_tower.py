@@ -12,14 +12,16 @@ from ai_edge_litert.interpreter import Interpreter
 from pipelines.errors import CorruptArtifact
 from serving.encoding import Floats
 
-INPUTS = ("visits", "counts", "types", "gaps", "wait", "user")
+SEQUENCES = ("visits", "counts", "types", "gaps")  # [batch, slots, ...], right-aligned
+INPUTS = (*SEQUENCES, "wait", "user")
 _REMEDY = "it was not exported by this version's training; train again"
 
 
 class UserTower:
     """One LiteRT model with its memory; calls from several threads wait for one another.
 
-    Tensors are found by their names in the model's only signature; batches may be of any size.
+    The model has a signature for each length of sequence it is exported for; a batch goes to the shortest
+    that holds it. Batches may be of any size.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -30,22 +32,27 @@ class UserTower:
             threads: that a single call may use.
 
         Raises:
-            CorruptArtifact: the file is no LiteRT model, or its signature is not the user tower's.
+            CorruptArtifact: the file is no LiteRT model, or its signatures are not the user tower's.
         """
         self.path = Path(path)
         try:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
-            self._runner = interpreter.get_signature_runner()
-            self._inputs: dict[str, dict[str, Any]] = self._runner.get_input_details()
-            outputs: dict[str, dict[str, Any]] = self._runner.get_output_details()
+            runners = [interpreter.get_signature_runner(key) for key in interpreter.get_signature_list()]
+            details = [(runner.get_input_details(), runner.get_output_details()) for runner in runners]
         except (ValueError, RuntimeError, OSError) as error:
             raise CorruptArtifact(f"{path} cannot be loaded as a LiteRT model: {error}; {_REMEDY}") from error
-        if set(self._inputs) != set(INPUTS) or len(outputs) != 1:
-            raise CorruptArtifact(f"{path} takes {sorted(self._inputs)} and gives {sorted(outputs)}, "
-                                  f"expected {sorted(INPUTS)} and one vector; {_REMEDY}")
-        self._output, detail = next(iter(outputs.items()))
+        for inputs, outputs in details:
+            if set(inputs) != set(INPUTS) or len(outputs) != 1:
+                raise CorruptArtifact(f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}, "
+                                      f"expected {sorted(INPUTS)} and one vector; {_REMEDY}")
+        if not details:
+            raise CorruptArtifact(f"{path} has no signature; {_REMEDY}")
+        self._inputs: dict[str, dict[str, Any]] = details[0][0]
+        self._output, detail = next(iter(details[0][1].items()))
         self._dimension = int(detail["shape"][-1])
+        slots = [int(inputs["visits"]["shape_signature"][1]) for inputs, _ in details]
+        self._runners = dict(sorted(zip(slots, runners, strict=True)))
         self._lock = Lock()
 
     def vectors(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
@@ -54,14 +61,25 @@ class UserTower:
         Raises:
             CorruptArtifact: the model was made for other shapes, that is for another specification.
         """
+        needed, most = inputs["counts"].shape[1], max(self._runners)
         for name, detail in self._inputs.items():
-            rest, expected = inputs[name].shape[1:], tuple(detail["shape_signature"][1:])
-            if len(rest) != len(expected) or any(e not in (-1, r) for e, r in zip(expected, rest, strict=True)):
-                raise CorruptArtifact(f"{self.path}: input {name} is [batch, {rest}] where the model takes "
-                                      f"[batch, {expected}]; specification and model are of different trainings")
+            expected = tuple(detail["shape_signature"][1:])
+            if name in SEQUENCES:
+                expected = (min(needed, most), *expected[1:])
+            if inputs[name].shape[1:] != expected:
+                raise CorruptArtifact(f"{self.path}: input {name} is [batch, {inputs[name].shape[1:]}] where the model "
+                                      f"takes [batch, {expected}] and at most {most} slots; specification and model "
+                                      "are of different trainings")
         if not len(inputs["wait"]):
             return np.zeros((0, self._dimension), np.float32)
-        arrays = {name: np.ascontiguousarray(inputs[name], detail["dtype"]) for name, detail in self._inputs.items()}
+        size = next(size for size in self._runners if size >= needed)
+        arrays = {}
+        for name, detail in self._inputs.items():
+            array = np.asarray(inputs[name], detail["dtype"])
+            if name in SEQUENCES:
+                empty = [(0, 0), (size - needed, 0)] + [(0, 0)] * (array.ndim - 2)
+                array = np.pad(array, empty)
+            arrays[name] = np.ascontiguousarray(array)
         with self._lock:
-            vectors: Floats = self._runner(**arrays)[self._output]
+            vectors: Floats = self._runners[size](**arrays)[self._output]
         return vectors

@@ -54,7 +54,7 @@ def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
     queries = train_queries(world)
     inputs = request_inputs(world, queries, vectors.numpy())
     tower = ServedTower(model.users, world.spec)
-    served = tower.serve(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
+    served = tower.function(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
     # The batch orders its sequences by length; users and waits tell which is which.
     order = np.lexsort(trained.T[:2])
     assert len(trained) == len(queries)

@@ -137,9 +137,9 @@ def test_named_metrics() -> None:
 def test_input_example_is_a_known_and_an_unknown_shopper(tmp_path: Path) -> None:
     write_snapshot(tmp_path / "snapshot")
     example = input_example(SnapshotData.load(tmp_path / "snapshot"), ITEM_INPUTS, 2)
-    assert example["visits"].shape == (2, 4, 2)
-    np.testing.assert_array_equal(example["visits"][0], [[0, 0], [0, 0], [0, 0], [1, 0]])  # item 0, the last visit
-    np.testing.assert_array_equal(example["counts"], [[0, 0, 0, 1], [0, 0, 0, 0]])
+    assert example["visits"].shape == (2, 1, 2)
+    np.testing.assert_array_equal(example["visits"][0], [[1, 0]])  # item 0, the last visit
+    np.testing.assert_array_equal(example["counts"], [[1], [0]])
     np.testing.assert_array_equal(example["wait"], [2, 0])  # 1 second: 1 + log2(1 + 1)
     np.testing.assert_array_equal(example["user"], [[7, 8], [0, 0]])
 

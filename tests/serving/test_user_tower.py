@@ -38,6 +38,13 @@ def test_an_empty_batch_gives_no_vectors(tower: UserTower) -> None:
     assert tower.vectors(nobody).shape == (0, GROUPS + 1)
 
 
+def test_short_histories_are_padded_to_what_the_model_takes(tower: UserTower) -> None:
+    assert inputs(0)["counts"].shape[1] < VISITS
+    padded = {name: np.pad(array, [(0, 0), (VISITS - array.shape[1], 0)] + [(0, 0)] * (array.ndim - 2))
+              if name in ("visits", "counts", "types", "gaps") else array for name, array in inputs(0).items()}
+    assert tower.vectors(padded).tolist() == tower.vectors(inputs(0)).tolist() == expected(0)
+
+
 def test_a_result_outlives_the_next_call(tower: UserTower) -> None:
     first = tower.vectors(inputs(0))
     tower.vectors(inputs(1))
