@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from models.distribution import summed
 from models.item_tower import ItemTower
 from models.legacy_keras import tf, tfrs
 from models.softmax import softmax_loss
@@ -79,9 +80,17 @@ class TwoTower(tfrs.Model):
         return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
 
     def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
-        """One step: tables whose gradients are sparse go to the sparse optimiser, the rest to the dense one."""
+        """One step: tables whose gradients are sparse go to the sparse optimiser, the rest to the dense one.
+
+        Returns:
+            the loss of this worker's part of the batch, to be summed over the workers.
+        """
+        # Each worker's mean, by its part of the weight, gives in sum the mean over the whole batch, and so for the
+        # gradients, which the optimisers sum.
+        weight = tf.reduce_sum(inputs["target_weight"])
+        everywhere = tf.maximum(summed(weight), 1e-9)
         with tf.GradientTape() as tape:
-            loss = self.compute_loss(inputs, training=True)
+            loss = self.compute_loss(inputs, training=True) * weight / everywhere
         variables = self.trainable_variables
         gradients = tape.gradient(loss, variables)
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]

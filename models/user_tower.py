@@ -19,15 +19,15 @@ class Block(tf.keras.layers.Layer):
     buckets). A learned null key takes the attention of those who have nothing to look back at.
     """
 
-    def __init__(self, dimension: int, heads: int, slots: int, dropout: float, name: str) -> None:
-        super().__init__(name=name)
+    def __init__(self, dimension: int, heads: int, slots: int, dropout: float, name: str, policy: str) -> None:
+        super().__init__(name=name, dtype=policy)
         self.dimension, self.heads, self.slots = dimension, heads, slots
-        self.norms = [tf.keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2)]
-        self.query_key_value = tf.keras.layers.Dense(3 * dimension, use_bias=False)
-        self.out = tf.keras.layers.Dense(dimension)
-        self.wide = tf.keras.layers.Dense(2 * dimension, activation="gelu")
-        self.narrow = tf.keras.layers.Dense(dimension)
-        self.dropout = tf.keras.layers.Dropout(dropout)
+        self.norms = [tf.keras.layers.LayerNormalization(epsilon=1e-6, dtype=policy) for _ in range(2)]
+        self.query_key_value = tf.keras.layers.Dense(3 * dimension, use_bias=False, dtype=policy)
+        self.out = tf.keras.layers.Dense(dimension, dtype=policy)
+        self.wide = tf.keras.layers.Dense(2 * dimension, activation="gelu", dtype=policy)
+        self.narrow = tf.keras.layers.Dense(dimension, dtype=policy)
+        self.dropout = tf.keras.layers.Dropout(dropout, dtype=policy)
 
     def build(self, _: tf.TensorShape) -> None:
         """Create the position bias and the null key."""
@@ -44,9 +44,10 @@ class Block(tf.keras.layers.Layer):
         distance = tf.range(length)[:, None] - tf.range(length)[None, :]
         bias = tf.transpose(tf.gather(self.bias, tf.clip_by_value(distance, 0, self.slots)), (2, 0, 1))
         hidden = tf.cast(distance < 0, tf.float32)[None, None] + tf.cast(is_empty, tf.float32)[:, None, None, :]
-        logits = tf.matmul(query, key, transpose_b=True) * width**-0.5 + bias[None] - 1e9 * hidden
+        logits = tf.matmul(query, key, transpose_b=True) * width**-0.5 + bias[None]
         null = tf.reduce_sum(query * self.null, axis=-1, keepdims=True) * width**-0.5
-        attention = tf.nn.softmax(tf.concat([null, logits], axis=-1))[..., 1:]
+        logits = tf.concat([tf.cast(null, tf.float32), tf.cast(logits, tf.float32) - 1e9 * hidden], axis=-1)
+        attention = tf.cast(tf.nn.softmax(logits)[..., 1:], value.dtype)
         mixed = tf.reshape(tf.transpose(tf.matmul(attention, value), (0, 2, 1, 3)), (-1, length, self.dimension))
         x += self.dropout(self.out(mixed), training=training)
         return x + self.dropout(self.narrow(self.wide(self.norms[1](x))), training=training)
@@ -60,12 +61,16 @@ class UserTower(tf.keras.layers.Layer):
         blocks, heads, dropout: of the transformer.
         slots: L, the longest sequence.
         user_tokens: rows of the user feature table; token 0 is padding.
+        policy: Keras policy of the blocks: float32 or mixed_bfloat16.
     """
 
-    def __init__(self, dimension: int, blocks: int, heads: int, dropout: float, slots: int, user_tokens: int) -> None:
+    def __init__(
+        self, dimension: int, blocks: int, heads: int, dropout: float, slots: int, user_tokens: int,
+        policy: str = "float32",
+    ) -> None:
         super().__init__(name="user_tower")
         self.dimension, self.user_tokens = dimension, user_tokens
-        self.blocks = [Block(dimension, heads, slots, dropout, f"block_{i}") for i in range(blocks)]
+        self.blocks = [Block(dimension, heads, slots, dropout, f"block_{i}", policy) for i in range(blocks)]
         self.dropout = tf.keras.layers.Dropout(dropout)
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.mlp = [tf.keras.layers.Dense(2 * dimension, activation="gelu"), tf.keras.layers.Dense(dimension)]
@@ -92,7 +97,7 @@ class UserTower(tf.keras.layers.Layer):
         x = tf.where(is_empty[:, :, None], self.start, x)
         x = self.dropout(x, training=training)
         for block in self.blocks:
-            x = block(x, is_empty, training=training)
+            x = tf.cast(block(x, is_empty, training=training), tf.float32)
         length = tf.shape(counts)[1]
         distance = tf.cast(tf.range(length)[:, None] - tf.range(length)[None, :], tf.float32)
         bags = []

@@ -119,6 +119,17 @@ def load_contract(kind: type[C], folder: str | Path) -> C:
     return kind.model_validate({**document["contract"], "path": str(folder.resolve())})
 
 
+def place(root: Path, stage: str, key: str) -> Path:
+    """Where the sealed folder of a piece of work lies."""
+    return root / stage / key[:20]
+
+
+def find(kind: type[C], root: Path, stage: str, key: str) -> C | None:
+    """The contract of a piece of work that was sealed before; None where there is none."""
+    final = place(root, stage, key)
+    return load_contract(kind, final) if (final / CONTRACT).exists() else None
+
+
 def seal(
     kind: type[C],
     root: Path,
@@ -137,9 +148,9 @@ def seal(
     Returns:
         The contract; that of the earlier run where one with the same key was sealed before.
     """
-    final = root / stage / key[:20]
-    if (final / CONTRACT).exists():
-        return load_contract(kind, final)
+    final = place(root, stage, key)
+    if (before := find(kind, root, stage, key)) is not None:
+        return before
     attempt = root / stage / f".attempt-{key[:12]}-{uuid.uuid4().hex[:12]}"
     attempt.mkdir(parents=True)
     try:

@@ -51,3 +51,7 @@ class ReleaseConflict(VitrineError):
 
 class TrackingError(VitrineError):
     """MLflow cannot be reached, or refuses. Nothing that serves depends on it; a retry resumes the run."""
+
+
+class WorkerLost(VitrineError):
+    """A training of several workers lost one. All of them have to be started again; they resume."""

@@ -97,7 +97,7 @@ def _train(snapshot: Snapshot, params: RetrainParams, origin: Origin, places: Se
     from pipelines.train_settings import TrainSettings
 
     chosen = {} if params.epochs is None else {"max_epochs": params.epochs}
-    return train(snapshot, params.of_stage("train", TrainSettings, **chosen), places.artifacts)
+    return train(snapshot, params.of_stage("train", TrainSettings, **chosen), places.artifacts, places.cluster)
 
 
 def _evaluate(trained: Trained, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:

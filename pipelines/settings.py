@@ -3,12 +3,38 @@
 What decides a stage's result stands in that stage's own settings class, next to its code.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
 
 from pipelines.contracts import Document
 from pipelines.errors import SettingsError
+
+
+class Cluster(Document):
+    """The workers that train together.
+
+    Attributes:
+        workers: host:port of each; the first is the chief, who alone writes files.
+        index: which of them this process is.
+    """
+
+    workers: tuple[str, ...] = Field(min_length=1)
+    index: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for worker in self.workers:
+            if not worker.rpartition(":")[2].isdecimal():
+                raise ValueError(f"{worker!r} is not host:port")
+        if self.index >= len(self.workers) or len(set(self.workers)) < len(self.workers):
+            raise ValueError(f"worker {self.index} of {list(self.workers)}: the index is too high or an address "
+                             "stands twice")
+        return self
 
 
 class Settings(Document):
@@ -22,6 +48,7 @@ class Settings(Document):
         model_name: prefix of registered models in MLflow (VITRINE_MODEL, default "vitrine").
         experiment: prefix of MLflow experiments (VITRINE_EXPERIMENT, default "vitrine").
         source: shop that a scheduled retrain reads (VITRINE_SOURCE, none by default).
+        cluster: workers of a distributed training (TF_CONFIG, as Kubeflow and others set it; none by default).
     """
 
     home: Path
@@ -31,6 +58,7 @@ class Settings(Document):
     model_name: str = "vitrine"
     experiment: str = "vitrine"
     source: str | None = None
+    cluster: Cluster | None = None
 
     def of_shop(self, shop: str) -> "Settings":
         """The places of one shop: a release log, an MLflow experiment and a registered model of its own.
@@ -46,11 +74,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment (of the process, unless given).
 
     Raises:
-        SettingsError: a variable is set to nothing.
+        SettingsError: a variable is set to nothing, or TF_CONFIG is none.
     """
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
-             "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE")
+             "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "TF_CONFIG")
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -63,4 +91,26 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         model_name=env.get("VITRINE_MODEL", "vitrine"),
         experiment=env.get("VITRINE_EXPERIMENT", "vitrine"),
         source=env.get("VITRINE_SOURCE"),
+        cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
+
+
+def _cluster(text: str) -> Cluster:
+    """The workers that a TF_CONFIG names; one of type chief is the first of them.
+
+    Raises:
+        SettingsError: it is no TF_CONFIG, or has tasks other than chief and worker.
+    """
+    try:
+        document = json.loads(text)
+        jobs, task = document["cluster"], document["task"]
+        kinds = [kind for kind in ("chief", "worker") if kind in jobs]
+        if set(jobs) - set(kinds) or task["type"] not in kinds:
+            raise ValueError(f"the tasks are {sorted(jobs)}, this one is {task['type']!r}; chief and worker are known")
+        before = len(jobs["chief"]) if task["type"] == "worker" and "chief" in jobs else 0
+        return Cluster(workers=tuple(address for kind in kinds for address in jobs[kind]), index=before + task["index"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise SettingsError(
+            f"TF_CONFIG is {text!r}: {type(error).__name__} {error}; write for example "
+            '{"cluster": {"worker": ["host-a:2222", "host-b:2222"]}, "task": {"type": "worker", "index": 0}}'
+        ) from error

@@ -24,6 +24,10 @@ class TrainSettings(Document):
         full_softmax_below: catalogues of at most so many items are scored whole in the loss.
         negatives: uniform negatives a step above that.
         valid_targets: validation events that are ranked after each epoch, at most.
+        memory_mb: MiB of the log that are held and shuffled at once; a larger log is read in several windows.
+        checkpoint_seconds: a checkpoint is written when so many have passed, and after each epoch.
+        mixed_precision: transformer blocks compute in bfloat16, for accelerators that have it; all weights, the
+            softmax and what is exported stay in float32.
         seed: of initial weights, dropout and the order of batches.
     """
 
@@ -44,4 +48,7 @@ class TrainSettings(Document):
     full_softmax_below: int = Field(50_000, ge=0)
     negatives: int = Field(1024, ge=1)
     valid_targets: int = Field(10_000, ge=1)
-    seed: int = 17
+    memory_mb: int = Field(512, ge=1)
+    checkpoint_seconds: float = Field(120, ge=0)
+    mixed_precision: bool = False
+    seed: int = Field(17, ge=0)

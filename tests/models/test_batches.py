@@ -1,14 +1,11 @@
-"""Batches against a log that fits on paper."""
-
-from pathlib import Path
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batches import Sequence, Visits, _assemble, cut, epoch
-from pipelines.snapshot import TRAIN, VALID, SnapshotData
-from tests.small_snapshot import Event, small_snapshot
+from models.batches import Sequences, Share, assemble, cut, epoch, plan
+from models.visits import Visits
+from pipelines.snapshot import TRAIN, SnapshotData
+from tests.models.plain_batches import Run, plain_batches, plain_cut
 
 SECOND = 1_000_000
 
@@ -19,30 +16,68 @@ def log(visits_of_users: list[int]) -> Visits:
     ones = np.ones(total, np.float32)
     return Visits(np.arange(total + 1), np.arange(total, dtype=np.int32), np.zeros(total, np.int16), ones, ones,
                   np.ones(total, bool), np.arange(total, dtype=np.int64) * SECOND,
-                  np.concatenate([[0], np.cumsum(visits_of_users)]))
+                  np.concatenate([[0], np.cumsum(visits_of_users)]), np.arange(len(visits_of_users), dtype=np.int32))
+
+
+def sequences(*runs: Run) -> Sequences:
+    return Sequences(*np.array(runs, np.int64).reshape(-1, 4).T)
+
+
+def rows(found: Sequences) -> list[Run]:
+    columns = (found.user, found.first, found.target, found.last)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def test_a_short_history_is_one_sequence() -> None:
-    assert cut(log([3, 2]), 4) == [Sequence(0, 0, 0, 3), Sequence(1, 3, 3, 5)]
+    assert rows(cut(log([3, 2]), 4)) == [(0, 0, 0, 3), (1, 3, 3, 5)]
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), st.integers(2, 9))
 def test_every_visit_is_a_target_once_and_inputs_fit(counts: list[int], slots: int) -> None:
     visits = log(counts)
     targets: list[int] = []
-    for s in cut(visits, slots):
-        targets += range(s.target, s.last)
-        is_pooled = s.first > visits.user_ptr[s.user]
-        assert visits.user_ptr[s.user] <= s.first <= s.target < s.last <= visits.user_ptr[s.user + 1]
-        assert s.last - 1 - s.first + is_pooled <= slots
+    for user, first, target, last in rows(cut(visits, slots)):
+        targets += range(target, last)
+        is_pooled = first > visits.user_ptr[user]
+        assert visits.user_ptr[user] <= first <= target < last <= visits.user_ptr[user + 1]
+        assert last - 1 - first + is_pooled <= slots
         # What is asked for lies behind at least one input, unless nothing was before it.
-        assert s.target > s.first or s.target == visits.user_ptr[s.user]
+        assert target > first or target == visits.user_ptr[user]
     assert targets == list(range(sum(counts)))
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=9), st.integers(2, 9), st.integers(2, 60), st.integers(0, 99))
+def test_sequences_and_batches_are_those_of_plain_loops(counts: list[int], slots: int, room: int, seed: int) -> None:
+    visits = log(counts)
+    found, expected = cut(visits, slots), plain_cut(visits.user_ptr.tolist(), slots)
+    assert rows(found) == expected
+    batches = plan(found, room, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    length = np.array([last - first for _, first, _, last in expected])
+    noisy = length * rng.uniform(0.9, 1.1, len(length)) + rng.uniform(0, 0.9, len(length))
+    order = np.argsort(noisy, kind="stable").tolist()
+    assert sorted(batch.tolist() for batch in batches) == sorted(plain_batches(expected, order, room))
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=9), st.integers(1, 4))
+def test_shares_of_a_batch_are_the_batch(counts: list[int], workers: int) -> None:
+    visits = log(counts)
+    found = cut(visits, 4)
+    if not len(found):
+        return
+    tokens = np.arange(len(counts), dtype=np.int32)[:, None]
+    whole = assemble(visits, found, tokens, 1)
+    shares = [assemble(visits, found, tokens, 1, Share(index, workers)) for index in range(workers)]
+    weighing = [share["target_item"][share["target_weight"] > 0] for share in shares]
+    assert sorted(np.concatenate(weighing)) == sorted(whole["target_item"])
+    assert sum(share["target_weight"].sum() for share in shares) == whole["target_weight"].sum()
+    # Who has nothing to do is in step all the same.
+    assert all(len(share["query_slot"]) > 0 for share in shares)
 
 
 def test_a_batch_by_hand() -> None:
     # One user, visits at seconds 0..4, of which the run keeps visit 2 alone, pools 0 and 1, and asks for 3 and 4.
-    batch = _assemble(log([5]), [Sequence(0, 2, 3, 5)], np.zeros((1, 1), np.int32), 1)
+    batch = assemble(log([5]), sequences((0, 2, 3, 5)), np.zeros((1, 1), np.int32), 1)
     # Slots: 0 start, 1 pool, 2 visit 2, 3 visit 3. Asked from slot 2 for visit 3, from slot 3 for visit 4.
     assert batch["event_item"].tolist() == [0, 1, 2, 3]
     assert batch["event_slot"].tolist() == [1, 1, 2, 3]
@@ -58,7 +93,7 @@ def test_a_batch_by_hand() -> None:
 
 
 def test_newcomers_are_asked_from_the_start() -> None:
-    batch = _assemble(log([2]), [Sequence(0, 0, 0, 2)], np.zeros((1, 1), np.int32), 1)
+    batch = assemble(log([2]), sequences((0, 0, 0, 2)), np.zeros((1, 1), np.int32), 1)
     assert batch["query_slot"].tolist() == [0, 1]
     assert batch["query_wait"].tolist() == [0, 2]
     assert batch["event_slot"].tolist() == [1]
@@ -82,17 +117,10 @@ def test_newer_events_weigh_more_in_the_loss(world: SnapshotData) -> None:
 
 def test_an_epoch_asks_for_every_target_once(world: SnapshotData) -> None:
     visits = Visits.of(world)
-    sequences = cut(visits, world.spec["visits"])
+    found = cut(visits, world.spec["visits"])
     types, rng = len(world.spec["event_types"]), np.random.default_rng(0)
-    batches = list(epoch(visits, sequences, world.user_tokens, types, 64, rng))
+    batches = list(epoch(visits, found, world.user_tokens, types, 64, rng))
     assert len(batches) > 3
     assert sum(len(b["target_item"]) for b in batches) == visits.is_new.sum()
     assert np.array_equal(np.bincount(np.concatenate([b["target_item"] for b in batches]), minlength=world.num_items),
                           np.bincount(visits.item[visits.is_new], minlength=world.num_items))
-
-
-def test_where_each_user_is_asked_once_long_histories_weigh_less(tmp_path: Path) -> None:
-    buys: list[Event] = [(0, item, 1 + item, "buy", TRAIN, False) for item in range(4)]
-    buys += [(0, 4, 5, "buy", VALID, True), (1, 4, 8, "buy", TRAIN, False), (1, 0, 9, "buy", VALID, True)]
-    visits = Visits.of(small_snapshot(tmp_path, buys, users=2, items=5), half_life=0.1)
-    assert visits.target_weight.tolist() == [0.5] * 4 + [1.0]  # 1 / sqrt(4 targets) and 1 / sqrt(1)

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.batches import Visits, cut, epoch
+from models.batches import cut, epoch
 from models.legacy_keras import tf
 from models.requests import request_inputs
 from models.served_tower import ServedTower
 from models.training import build
 from models.two_tower import TwoTower
+from models.visits import Visits
 from pipelines.snapshot import TRAIN, Queries, SnapshotData
 from pipelines.train_settings import TrainSettings
 
