@@ -102,7 +102,7 @@ def assemble(
         P (question, item) pairs and M met items:
         event_item int32 [E], event_slot int32 [E] (b * T + t), event_weight float32 [E],
         types float32 [B, T, types], gaps int32 [B, T], counts float32 [B, T], user int32 [B, K],
-        query_slot int32 [Q], query_wait int32 [Q], target_query int32 [P], target_item int32 [P],
+        query_slot int32 [Q], query_wait int32 [Q], query_time int64 [Q], target_query int32 [P], target_item int32 [P],
         target_weight float32 [P], met_query int32 [M], met_item int32 [M] (met before the question).
     """
     own = np.arange(share.index, len(sequences), share.workers)
@@ -145,6 +145,7 @@ def assemble(
         "gaps": gaps.reshape(len(sequences), size), "counts": counts.reshape(len(sequences), size),
         "user": np.asarray(user_tokens[visits.user[sequences.user]]),
         "query_slot": query_slot.astype(np.int32), "query_wait": wait.astype(np.int32),
+        "query_time": visits.time[question],
         "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
         "target_weight": visits.target_weight[pair] * np.float32(not is_idle),
         "met_query": met_query.astype(np.int32), "met_item": visits.item[met],

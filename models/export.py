@@ -5,17 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from models.legacy_keras import tf
-from models.served_tower import ServedTower
 from models.training import Fitted
 from pipelines.snapshot import SnapshotData
 
 
 def export(fitted: Fitted, data: SnapshotData, out: Path) -> None:
     """Write item_vectors.npy, item_inputs.npy, saved_model/ and user_tower.tflite into `out`."""
-    vectors, inputs = fitted.item_matrices()
+    vectors, inputs = fitted.members.item_matrices()
     np.save(out / "item_vectors.npy", vectors, allow_pickle=False)
     np.save(out / "item_inputs.npy", inputs, allow_pickle=False)
-    served = ServedTower(fitted.model.users, data.spec)
+    served = fitted.members.tower
     sized = {f"visits_{slots}": served.of_size(slots) for slots in served.sizes}
     tf.saved_model.save(served, str(out / "saved_model"), signatures={"serving_default": served.function, **sized})
     converter = tf.lite.TFLiteConverter.from_saved_model(str(out / "saved_model"), signature_keys=list(sized))

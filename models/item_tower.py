@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from models.demand import Demand
 from models.legacy_keras import tf
 from pipelines.snapshot import SnapshotData
 
@@ -16,12 +17,11 @@ class ItemTower(tf.keras.layers.Layer):
     has no training event, so that new products live on their features (DropoutNet, Volkovs et al. 2017). All
     vectors are of one length, learned, so that what sold often is not longer, and what is new not shorter.
 
-    The prior stands for popularity. It has the same two parts: an own one, which starts at the log of the item's
-    share of the training events, and one that the features tell. `newcomer` is added to the prior of items
-    without a training event; training leaves it at 0, see models/newcomers.py.
+    The prior is what an item is asked for beyond the demand of the time (models/demand.py). It has the same two
+    parts, an own one and one that the features tell.
     """
 
-    def __init__(self, data: SnapshotData, dimension: int, id_dropout: float) -> None:
+    def __init__(self, data: SnapshotData, demand: Demand, dimension: int, id_dropout: float) -> None:
         super().__init__(name="item_tower")
         items = data.num_items
         self.id_dropout = id_dropout
@@ -40,16 +40,10 @@ class ItemTower(tf.keras.layers.Layer):
         scale, tokens = dimension**-0.5, self.bags.shape[1]
         self.ids = self.add_weight("ids", (items, self.dimension), initializer=normal(stddev=0.3 * scale))
         self.tokens = self.add_weight("tokens", (tokens, self.dimension), initializer=normal(stddev=0.3 * scale))
-        # Relative to an even share; the mean over trained items is what an unknown one starts with.
-        log_share = np.log(share * items)
-        is_trained = data.item_counts > 0
-        mean = float(log_share[is_trained].mean())
-        own = np.where(is_trained, log_share - mean, 0.0)
-        self.own_prior = self.add_weight("own_prior", (items, 1), initializer=tf.constant_initializer(own))
-        self.content_prior = tf.keras.layers.Dense(
-            1, kernel_initializer="zeros", bias_initializer=tf.constant_initializer(mean))
+        self.moments, self.demand_table = tf.constant(demand.moments), tf.constant(demand.table)
+        self.own_prior = self.add_weight("own_prior", (items, 1), initializer="zeros")
+        self.content_prior = tf.keras.layers.Dense(1, kernel_initializer="zeros")
         self.gain = self.add_weight("gain", (), initializer=tf.constant_initializer(GAIN))
-        self.newcomer = self.add_weight("newcomer", (), initializer="zeros", trainable=False)
         self.project = tf.keras.layers.Dense(
             self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
 
@@ -67,15 +61,18 @@ class ItemTower(tf.keras.layers.Layer):
         words = tf.math.unsorted_segment_sum(part, owner, tf.size(items))
         return words + self.project(tf.gather(self.dense, items))
 
+    def moment_of(self, time: tf.Tensor) -> tf.Tensor:
+        """The row int32 [n] of the demand table that holds at each `time` [n], microseconds."""
+        return tf.maximum(tf.searchsorted(self.moments, time, side="right") - 1, 0)
+
     def call(self, items: tf.Tensor | None, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors [n, dimension] and priors [n] of `items` [n], or of the whole catalogue for None."""
         ids, known, own_prior = self.ids, self.is_known, self.own_prior
         if items is not None:
             ids, known, own_prior = (tf.gather(table, items) for table in (ids, known, own_prior))
-        trained = known
         if training and self.id_dropout > 0:
             known *= tf.cast(tf.random.uniform(tf.shape(known)) >= self.id_dropout, tf.float32)
         content = self.content(items)
         vectors = tf.math.l2_normalize(ids * known + content, axis=-1, epsilon=1e-8) * self.gain
-        prior = own_prior * known + self.content_prior(content) + self.newcomer * (1 - trained)
+        prior = own_prior * known + self.content_prior(content)
         return vectors, prior[:, 0]

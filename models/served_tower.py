@@ -1,5 +1,6 @@
-"""The user tower as it leaves training: one traced function of fixed names and shapes."""
+"""The user towers as they leave training: one traced function of fixed names and shapes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from models.legacy_keras import tf
@@ -21,12 +22,12 @@ def slot_sizes(visits: int) -> tuple[int, ...]:
 class ServedTower(tf.Module):
     """The user tower under a fixed signature: inputs as serving/encoding.py makes them, output `vector`."""
 
-    def __init__(self, users: UserTower, spec: dict[str, Any]) -> None:
+    def __init__(self, towers: Sequence[UserTower], spec: dict[str, Any]) -> None:
         super().__init__(name="user_tower")
-        self.users = users
+        self.towers, self.dimension = list(towers), towers[0].dimension
         types = len(spec["event_types"])
         shapes = {
-            "visits": ([None, None, users.dimension], tf.float32), "counts": ([None, None], tf.float32),
+            "visits": ([None, None, len(towers) * self.dimension], tf.float32), "counts": ([None, None], tf.float32),
             "types": ([None, None, types], tf.float32), "gaps": ([None, None], tf.int32),
             "wait": ([None], tf.int32), "user": ([None, spec["user_slots"]], tf.int32),
         }
@@ -45,4 +46,7 @@ class ServedTower(tf.Module):
         return tf.function(self._vector).get_concrete_function(**arguments)
 
     def _vector(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"vector": self.users(inputs)}
+        parts = tf.split(inputs["visits"], len(self.towers), axis=-1)
+        vectors = [tower({**inputs, "visits": part}) for tower, part in zip(self.towers, parts, strict=True)]
+        # Every tower's last column is the 1 that takes the prior: one of them is enough.
+        return {"vector": tf.concat([*(vector[:, :-1] for vector in vectors), vectors[0][:, -1:]], axis=1)}

@@ -15,9 +15,10 @@ _CHUNK_CELLS = 6_000_000  # logits at hand at once, 8 MB
 
 
 def softmax_loss(
-    questions: tf.Tensor, items: tf.Tensor, met: tf.Tensor, target: tf.Tensor, weight: tf.Tensor
+    questions: tf.Tensor, items: tf.Tensor, met: tf.Tensor, target: tf.Tensor, weight: tf.Tensor,
+    offsets: tf.Tensor, offset_row: tf.Tensor,
 ) -> tf.Tensor:
-    """Sum over pairs of weight * -log softmax(questions . items)[pair], and its gradient.
+    """Sum over pairs of weight * -log softmax(questions . items + offsets)[pair], and its gradient.
 
     Args:
         questions: float32 [Q, D].
@@ -25,18 +26,21 @@ def softmax_loss(
         met: int32 [M, 2] (question, item) cells that take no part in the softmax, by question.
         target: int32 [P, 2] (question, item) pairs, by question, none of them in `met`.
         weight: float32 [P], a constant.
+        offsets: float32 [B, N], a constant; question q takes row `offset_row`[q].
+        offset_row: int32 [Q].
     """
 
     @tf.custom_gradient
     def loss(questions: tf.Tensor, items: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
-        total, to_questions, to_items = _by_chunks(questions, items, met, target, weight)
+        total, to_questions, to_items = _by_chunks(questions, items, met, target, weight, offsets, offset_row)
         return total, lambda upstream: (upstream * to_questions, upstream * to_items)
 
     return loss(questions, items)
 
 
 def _by_chunks(
-    questions: tf.Tensor, items: tf.Tensor, met: tf.Tensor, target: tf.Tensor, weight: tf.Tensor
+    questions: tf.Tensor, items: tf.Tensor, met: tf.Tensor, target: tf.Tensor, weight: tf.Tensor,
+    offsets: tf.Tensor, offset_row: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The loss, its gradient by the questions [Q, D] and by the items [N, D]."""
     number = tf.shape(questions)[0]
@@ -53,7 +57,7 @@ def _by_chunks(
         asked, shift = questions[first:last], tf.stack([first, 0])[None]
         hidden = met[met_ptr[i] : met_ptr[i + 1]] - shift
         pairs, part = target[pair_ptr[i] : pair_ptr[i + 1]] - shift, weight[pair_ptr[i] : pair_ptr[i + 1]]
-        logits = tf.matmul(asked, items, transpose_b=True)
+        logits = tf.matmul(asked, items, transpose_b=True) + tf.gather(offsets, offset_row[first:last])
         logits = tf.tensor_scatter_nd_update(logits, hidden, tf.fill(tf.shape(hidden)[:1], _NEVER))
         logs = tf.nn.log_softmax(logits)
         total -= tf.reduce_sum(part * tf.gather_nd(logs, pairs))

@@ -6,12 +6,14 @@ as large as a budget allows, and shuffles within them. What is resident is the w
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.batches import WHOLE, Batch, Share, assemble, cut, plan
-from models.visits import Recency, Visits, give_back, runs_of_users
+from models.visits import Visits, runs_of_users
+from models.window import Window, give_back
 from pipelines.snapshot import SnapshotData
 
 _BLOCKS_A_WINDOW = 16  # a window mixes at least so many parts of the log
@@ -51,30 +53,29 @@ class VisitLog:
     """All training visits of a snapshot: what its blocks hold, and the way to read them."""
 
     data: SnapshotData
-    recency: Recency
+    window: Window
     blocks: tuple[Block, ...]
     memory: int  # bytes that the blocks of one window may take
 
     @classmethod
-    def of(cls, data: SnapshotData, slots: int, half_life: float = 0, memory_mb: int = 512) -> "VisitLog":
+    def of(cls, data: SnapshotData, slots: int, memory_mb: int = 512) -> "VisitLog":
         """Count the blocks of a log, in two passes over it.
 
         Args:
             data: the snapshot.
             slots: L, visits that a sequence's inputs fill.
-            half_life: as in `Recency.of`.
             memory_mb: MiB of visits that are held and shuffled at once. A user is never divided.
         """
         memory = memory_mb << 20
-        recency = Recency.of(data, half_life)
+        window = Window.of(data)
         blocks = []
         for first, last in runs_of_users(data, _block_events(memory)):
-            visits = Visits.of_users(data, first, last, recency)
+            visits = Visits.of_users(data, first, last, window)
             give_back(data)
             sequences = cut(visits, slots)
             blocks.append(Block(first, last, len(visits.item), len(visits.time), int(visits.is_new.sum()),
                                 len(sequences), int((sequences.last - sequences.first + 1).sum())))
-        return cls(data, recency, tuple(blocks), memory)
+        return cls(data, window, tuple(blocks), memory)
 
     def total(self, count: str) -> int:
         """Sum of one of the blocks' counts: events, visits, targets, sequences or slots."""
@@ -96,9 +97,9 @@ class VisitLog:
         """Visits of the users of some blocks, in the order of the user table."""
         total = {axis: sum(getattr(b, axis) for b in blocks) for axis in ("events", "visits", "users")}
         at = dict.fromkeys(total, 0)
-        whole: dict[str, npt.NDArray[np.generic]] = {}
+        whole: dict[str, npt.NDArray[Any]] = {}
         for block in sorted(blocks, key=lambda block: block.first):
-            part = Visits.of_users(self.data, block.first, block.last, self.recency)
+            part = Visits.of_users(self.data, block.first, block.last, self.window)
             give_back(self.data)
             for name in (field.name for field in fields(Visits)):
                 array, axis = getattr(part, name), _AXIS.get(name, "events")

@@ -6,7 +6,7 @@ epoch, and everything else that a step changes is saved. Only dropout draws othe
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from models.averages import Averages
 from models.checkpoints import Checkpoints, Saved
+from models.demand import Demand
 from models.distribution import Workers, summed
 from models.item_tower import ItemTower
 from models.legacy_keras import tf
+from models.members import Members
+from models.newcomers import newcomer_offset
 from models.ranking import rank, sample
-from models.requests import request_inputs
-from models.served_tower import ServedTower
 from models.stream import Stream, VisitLog
 from models.two_tower import Sampling, TwoTower
 from models.user_tower import UserTower
@@ -35,40 +36,20 @@ Floats = npt.NDArray[np.float32]
 Watch = Callable[[int, Mapping[str, float]], None]  # number of an epoch and its entry of the curves
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fitted:
-    """A trained model with the weights of its best epoch."""
+    """Trained members with the weights of their best epochs."""
 
-    model: TwoTower
-    curves: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
-    seconds: list[float] = field(default_factory=list)  # one entry an epoch, training without validation
-    best_epoch: int = 0
-    best_recall: float = -1.0
-
-    def item_matrices(self) -> tuple[Floats, Floats]:
-        """Score vectors [items, D + 1], whose last column is the prior, and input vectors [items, D]."""
-        vectors, prior = self.model.items(None)
-        return np.concatenate([vectors, prior[:, None]], axis=1).astype(np.float32), vectors.numpy()
+    members: Members
+    curves: list[dict[str, float]]  # one entry an epoch, of one member after the other
+    seconds: list[float]  # one entry an epoch, training without validation
+    best_epoch: int  # of the best member, in the numbering of the curves
+    best_recall: float  # of the members together
 
 
-class _Current:
-    """The model as it stands, for ranking."""
-
-    name = "two_tower"
-
-    def __init__(self, fitted: Fitted, tower: ServedTower) -> None:
-        self.vectors, self.inputs = fitted.item_matrices()
-        self.tower = tower
-
-    def scores(self, data: SnapshotData, queries: Queries) -> Floats:
-        inputs = request_inputs(data, queries, self.inputs)
-        users: Floats = self.tower.function(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
-        return users @ self.vectors.T
-
-
-def build(data: SnapshotData, settings: TrainSettings) -> TwoTower:
+def build(data: SnapshotData, demand: Demand, settings: TrainSettings) -> TwoTower:
     """An untrained model for a snapshot."""
-    items = ItemTower(data, settings.dimension, settings.id_dropout)
+    items = ItemTower(data, demand, settings.dimension, settings.id_dropout)
     users = UserTower(settings.dimension, settings.blocks, settings.heads, settings.dropout,
                       data.spec["visits"], data.spec["user_token_count"],
                       "mixed_bfloat16" if settings.mixed_precision else "float32")
@@ -105,7 +86,7 @@ def fit(
     data: SnapshotData, settings: TrainSettings, watch: Watch | None = None, checkpoints: Path | None = None,
     cluster: Cluster | None = None,
 ) -> Fitted:
-    """Train until the validation recall@10 has not risen for `settings.patience` epochs.
+    """Train each member until its validation recall@10 has not risen for `settings.patience` epochs.
 
     Args:
         data: the snapshot.
@@ -119,22 +100,47 @@ def fit(
         VitrineError: the loss is no longer finite.
         WorkerLost: another worker is gone. Start all again, in new processes.
     """
-    visits = VisitLog.of(data, data.spec["visits"], settings.half_life, settings.memory_mb)
+    visits = VisitLog.of(data, data.spec["visits"], settings.memory_mb)
     valid = sample(data.queries(VALID), settings.valid_targets, settings.seed)
     if not visits.total("targets") or not len(valid):
         raise DataError(f"{visits.total('targets')} training targets and {len(valid)} validation questions: "
                         "both are needed; give a longer window")
-    workers = Workers.join(cluster)
+    demand, workers = Demand.of(data), Workers.join(cluster)
+    models: list[TwoTower] = []
+    curves: list[dict[str, float]] = []
+    seconds: list[float] = []
     with workers.together():
-        return _Training(data, settings, visits, valid, workers, checkpoints).run(watch)
+        for number in range(settings.members):
+            own = settings.model_copy(update={"seed": settings.seed + number})
+            log.info("train: member %d of %d", number + 1, settings.members)
+            member = _Training(data, demand, own, visits, valid, workers,
+                               checkpoints / f"member-{number}" if checkpoints else None)
+            before = len(curves)
+
+            def told(epoch: int, entry: Mapping[str, float], before: int = before, number: int = number) -> None:
+                if watch is not None:
+                    watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
+
+            state = member.run(told)
+            curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
+            seconds += state.epoch_seconds
+            models.append(member.measured)
+    together = Members.of(models, data, demand.last)
+    is_new = np.asarray(data.item_counts) == 0
+    offset = newcomer_offset(together.current(), data, valid, is_new, settings.newcomer_budget)
+    together = replace(together, prior=together.prior + is_new.astype(np.float32) * np.float32(offset))
+    recall = float((rank(together.current(), data, valid, k=10).rank > 0).mean())
+    log.info("train: %d members together have valid recall@10 %.4f", len(models), recall)
+    best = max(curves, key=lambda entry: entry["valid_recall@10"])
+    return Fitted(together, curves, seconds, int(best["epoch"]), recall)
 
 
 class _Training:
     """One training: model, optimisers, averages and the best weights so far, with the state that belongs to them."""
 
     def __init__(
-        self, data: SnapshotData, settings: TrainSettings, visits: VisitLog, valid: Queries, workers: Workers,
-        checkpoints: Path | None,
+        self, data: SnapshotData, demand: Demand, settings: TrainSettings, visits: VisitLog, valid: Queries,
+        workers: Workers, checkpoints: Path | None,
     ) -> None:
         self.data, self.settings, self.visits, self.workers = data, settings, visits, workers
         # Each worker ranks its part of the questions.
@@ -149,14 +155,14 @@ class _Training:
         tf.keras.utils.set_random_seed(settings.seed + self.state.step + 1_000_003 * workers.share.index)
         first = next(self.stream.epoch(1))
         with workers.strategy.scope():
-            self.model = build(data, settings)
+            self.model = build(data, demand, settings)
             self.model.compute_loss(first)  # creates what is created on first use
         self.measured = self.model
         if settings.mixed_precision:
             # What is validated and exported computes as the online process will.
-            self.measured = build(data, settings.model_copy(update={"mixed_precision": False}))
+            self.measured = build(data, demand, settings.model_copy(update={"mixed_precision": False}))
             self.measured.compute_loss(first)
-        self.tower = ServedTower(self.measured.users, data.spec)
+        self.members = Members.of([self.measured], data, demand.last)
         self.averages = Averages(_averaged(self.model), settings.average_decay)
         with tf.device("CPU"):
             self.best = [tf.Variable(v, trainable=False) for v in self.model.variables]
@@ -168,7 +174,7 @@ class _Training:
             return None, None
         h = self.data.histories
         keeper = Checkpoints(folder, digest_of([self.settings, self.data.spec, self.data.num_items, len(h.item),
-                                                self.visits.total("events"), self.visits.recency.newest]))
+                                                self.visits.total("events"), self.visits.window.newest]))
         return keeper, keeper.newest()
 
     def _tensors(self) -> dict[str, list[tf.Variable]]:
@@ -191,7 +197,7 @@ class _Training:
         if self.keeper is not None:
             self.keeper.save(self.state.step, asdict(self.state), self._tensors())
 
-    def run(self, watch: Watch | None) -> Fitted:
+    def run(self, watch: Watch) -> State:
         """All epochs that are left; the model then has the weights of the best one."""
         model, visits, state = self.model, self.visits, self.state
         log.info("train: %s sequences, %s questions, %s targets, %s items, %s", f"{visits.total('sequences'):,}",
@@ -201,13 +207,13 @@ class _Training:
             self._epoch()
             self._validate()
             self._save()
-            if watch is not None and self.workers.is_chief:
+            if self.workers.is_chief:
                 watch(len(state.curves), state.curves[-1])
         if len(state.curves) < self.settings.max_epochs:
             log.info("train: stopped early, no better epoch since %d", state.best_epoch)
         for variable, best in zip(self.measured.variables, self.best, strict=True):
             variable.assign(best)
-        return Fitted(self.measured, state.curves, state.epoch_seconds, state.best_epoch, state.best_recall)
+        return state
 
     def _epoch(self) -> None:
         """The batches of the epoch that are left."""
@@ -237,7 +243,7 @@ class _Training:
             if self.measured is not self.model:
                 for variable, trained in zip(self.measured.variables, self.model.variables, strict=True):
                     variable.assign(trained)
-            ranks = rank(_Current(Fitted(self.measured), self.tower), self.data, self.valid, k=10).rank
+            ranks = rank(self.members.current(), self.data, self.valid, k=10).rank
             hits, asked = self.workers.sum([(ranks > 0).sum(), len(ranks)])
             recall = float(hits / asked)
             is_best = recall > state.best_recall
@@ -271,7 +277,9 @@ class _Training:
             return found
 
         # Traced here: the optimisers' variables exist then, and can be restored.
-        return tf.function(step, input_signature=[signature]).get_concrete_function()
+        traced: Callable[[dict[str, tf.Tensor]], tf.Tensor]
+        traced = tf.function(step, input_signature=[signature]).get_concrete_function()
+        return traced
 
 
 def _averaged(model: TwoTower) -> list[Any]:

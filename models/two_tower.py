@@ -57,7 +57,8 @@ class TwoTower(tfrs.Model):
         asked = tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0)
         met = tf.stack([batch["met_query"], batch["met_item"]], axis=1)
         target = tf.stack([batch["target_query"], batch["target_item"]], axis=1)
-        total = softmax_loss(asked, candidates, met, target, batch["target_weight"])
+        total = softmax_loss(asked, candidates, met, target, batch["target_weight"],
+                             self.items.demand_table, self.items.moment_of(batch["query_time"]))
         return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
 
     def _sampled_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
@@ -67,14 +68,18 @@ class TwoTower(tfrs.Model):
         vectors, prior = self.items(needed, training=training)
         events, pairs = tf.size(batch["event_item"]), tf.size(targets)
         questions = self.question_vectors(batch, vectors, row_of[:events], training)
-        candidates = tf.concat([vectors, prior[:, None]], axis=1)
-        asked = tf.gather(tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0), batch["target_query"])
         offered = tf.concat([targets, drawn], axis=0)
+        # The demand at the question's time as part of the inner product: a column for each moment.
+        moments = tf.one_hot(self.items.moment_of(batch["query_time"]), self.items.demand_table.shape[0])
+        asked = tf.concat([questions, tf.ones_like(questions[:, :1]), moments], axis=1)
+        candidates = tf.concat([
+            tf.gather(tf.concat([vectors, prior[:, None]], axis=1), row_of[events:]),
+            tf.transpose(tf.gather(self.items.demand_table, offered, axis=1))], axis=1)
         # The part of the offered rows that an item takes up on average: by uniform draws, and as a target.
         drawn_part = tf.cast(self.sampling.negatives, tf.float32) / tf.cast(self.sampling.negatives + pairs, tf.float32)
         probability = drawn_part / self.num_items + (1 - drawn_part) * tf.gather(self.items.share, offered)
         total = self.task(
-            asked, tf.gather(candidates, row_of[events:]), sample_weight=batch["target_weight"],
+            tf.gather(asked, batch["target_query"]), candidates, sample_weight=batch["target_weight"],
             candidate_sampling_probability=probability, candidate_ids=offered, compute_metrics=False,
         )
         return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)

@@ -15,8 +15,7 @@ class TrainSettings(Document):
         learning_rate: of Adam, for all but tables with sparse gradients.
         table_learning_rate: of Adagrad, for the tables of a large catalogue.
         average_decay: of the moving average of the weights, which is what is validated and exported.
-        half_life: part of the training window after which an event counts half in the loss; 0 for never.
-            It has no effect on a log whose users are cut at their own last events.
+        members: models of different random starts, whose vectors stand side by side.
         newcomer_budget: part of the validation recall@10 that may be lost to showing items without a training event.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
         steps: training steps an epoch that a short log is cut into.
@@ -39,7 +38,7 @@ class TrainSettings(Document):
     learning_rate: float = Field(2e-3, gt=0)
     table_learning_rate: float = Field(0.1, gt=0)
     average_decay: float = Field(0.98, ge=0, lt=1)
-    half_life: float = Field(0.05, ge=0)
+    members: int = Field(2, ge=1, le=16)
     newcomer_budget: float = Field(0.02, ge=0, lt=1)
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)

@@ -1,11 +1,16 @@
+"""Batches against a log that fits on paper."""
+
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.batches import Sequences, Share, assemble, cut, epoch, plan
 from models.visits import Visits
-from pipelines.snapshot import TRAIN, SnapshotData
+from pipelines.snapshot import TRAIN, VALID, SnapshotData
 from tests.models.plain_batches import Run, plain_batches, plain_cut
+from tests.small_snapshot import Event, small_snapshot
 
 SECOND = 1_000_000
 
@@ -105,16 +110,6 @@ def test_training_sees_nothing_of_valid_or_test(world: SnapshotData) -> None:
     assert visits.time.max() < h.time[h.split != TRAIN].min()
 
 
-def test_newer_events_weigh_more_in_the_loss(world: SnapshotData) -> None:
-    visits = Visits.of(world, half_life=0.5)
-    of_visit = np.repeat(np.arange(len(visits.time)), np.diff(visits.event_ptr))
-    newest, oldest = visits.time.argmax(), visits.time.argmin()
-    # From one end of the window to the other lie two half-lives.
-    assert np.allclose(visits.target_weight[of_visit == newest], 1)
-    assert np.allclose(visits.target_weight[of_visit == oldest], 0.25)
-    assert (Visits.of(world).target_weight == 1).all()
-
-
 def test_an_epoch_asks_for_every_target_once(world: SnapshotData) -> None:
     visits = Visits.of(world)
     found = cut(visits, world.spec["visits"])
@@ -124,3 +119,10 @@ def test_an_epoch_asks_for_every_target_once(world: SnapshotData) -> None:
     assert sum(len(b["target_item"]) for b in batches) == visits.is_new.sum()
     assert np.array_equal(np.bincount(np.concatenate([b["target_item"] for b in batches]), minlength=world.num_items),
                           np.bincount(visits.item[visits.is_new], minlength=world.num_items))
+
+
+def test_where_each_user_is_asked_once_long_histories_weigh_less(tmp_path: Path) -> None:
+    buys: list[Event] = [(0, item, 1 + item, "buy", TRAIN, False) for item in range(4)]
+    buys += [(0, 4, 5, "buy", VALID, True), (1, 4, 8, "buy", TRAIN, False), (1, 0, 9, "buy", VALID, True)]
+    visits = Visits.of(small_snapshot(tmp_path, buys, users=2, items=5))
+    assert visits.target_weight.tolist() == [0.5] * 4 + [1.0]  # 1 / sqrt(4 targets) and 1 / sqrt(1)

@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 
 from models.batches import cut, epoch
+from models.demand import Demand
 from models.legacy_keras import tf
+from models.members import Members
 from models.requests import request_inputs
 from models.served_tower import ServedTower
 from models.training import build
@@ -19,6 +21,10 @@ def one_batch(world: SnapshotData) -> dict[str, np.ndarray]:
     visits = Visits.of(world)
     return next(epoch(visits, cut(visits, world.spec["visits"]), world.user_tokens, len(world.spec["event_types"]),
                       10**6, np.random.default_rng(0)))
+
+
+def new_model(world: SnapshotData, settings: TrainSettings = SMALL) -> TwoTower:
+    return build(world, Demand.of(world), settings)
 
 
 def shaken(model: TwoTower, seed: int = 3) -> TwoTower:
@@ -45,7 +51,7 @@ def train_queries(world: SnapshotData) -> Queries:
 
 
 def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
-    model = build(world, SMALL)
+    model = new_model(world)
     batch = one_batch(world)
     model.compute_loss(batch)  # creates all weights
     shaken(model)
@@ -53,7 +59,7 @@ def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
     trained = model.question_vectors(batch, vectors, batch["event_item"], training=False).numpy()
     queries = train_queries(world)
     inputs = request_inputs(world, queries, vectors.numpy())
-    tower = ServedTower(model.users, world.spec)
+    tower = ServedTower([model.users], world.spec)
     served = tower.function(**{k: tf.constant(v) for k, v in inputs.items()})["vector"].numpy()
     # The batch orders its sequences by length; users and waits tell which is which.
     order = np.lexsort(trained.T[:2])
@@ -63,7 +69,7 @@ def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
 
 
 def test_an_item_without_training_lives_on_its_features(world: SnapshotData) -> None:
-    model = build(world, SMALL)
+    model = new_model(world)
     new = np.flatnonzero(world.item_counts == 0)
     tower = model.items
     tower.is_known = tf.constant(np.zeros((world.num_items, 1), np.float32))
@@ -74,17 +80,8 @@ def test_an_item_without_training_lives_on_its_features(world: SnapshotData) -> 
     assert len(new) == int((np.asarray(world.item_counts) == 0).sum())
 
 
-def test_newcomers_stand_higher_by_their_offset_alone(world: SnapshotData) -> None:
-    tower = build(world, SMALL).items
-    tower.is_known = tf.constant((np.arange(world.num_items) != 3)[:, None], tf.float32)
-    before = tower(None)[1].numpy()
-    tower.newcomer.assign(2.5)
-    raised = tower(None)[1].numpy() - before
-    assert np.allclose(raised, 2.5 * (np.arange(world.num_items) == 3), atol=1e-6)
-
-
 def test_some_items_and_all_items_agree(world: SnapshotData) -> None:
-    tower = build(world, SMALL).items
+    tower = new_model(world).items
     rows = np.array([5, 0, 17], np.int32)
     vectors, prior = tower(None)
     some, some_prior = tower(tf.constant(rows))
@@ -93,11 +90,13 @@ def test_some_items_and_all_items_agree(world: SnapshotData) -> None:
 
 
 def test_full_softmax_by_hand(world: SnapshotData) -> None:
-    model = build(world, SMALL)
+    model = new_model(world)
     batch = one_batch(world)
     vectors, prior = (part.numpy() for part in model.items(None))
     questions = model.question_vectors(batch, tf.constant(vectors), batch["event_item"], training=False).numpy()
-    logits = questions @ vectors.T + prior
+    demand = model.items.demand_table.numpy()[model.items.moment_of(batch["query_time"]).numpy()]
+    assert len(np.unique(demand, axis=0)) > 3  # the questions lie in several seasons
+    logits = questions @ vectors.T + prior + demand
     open_to = logits.copy()
     open_to[batch["met_query"], batch["met_item"]] = -np.inf
     assert len(batch["met_query"]) > 0
@@ -109,7 +108,7 @@ def test_full_softmax_by_hand(world: SnapshotData) -> None:
 def test_sampled_softmax_learns_too(world: SnapshotData) -> None:
     settings = SMALL.model_copy(update={"full_softmax_below": 0, "learning_rate": 0.01})
     tf.keras.utils.set_random_seed(1)
-    model, batch = build(world, settings), one_batch(world)
+    model, batch = new_model(world, settings), one_batch(world)
     assert not model.sampling.is_full
     losses = [float(model.train_step(batch)["loss"]) for _ in range(40)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
@@ -126,6 +125,18 @@ def test_empty_slots_change_nothing(world: SnapshotData, tmp_path: Path) -> None
 
 
 def build_called(world: SnapshotData) -> TwoTower:
-    model = build(world, SMALL)
+    model = new_model(world)
     model.compute_loss(one_batch(world))
     return model
+
+
+def test_members_side_by_side_score_as_their_mean(world: SnapshotData) -> None:
+    models = [shaken(build_called(world), seed) for seed in (3, 4)]
+    prior = np.arange(world.num_items, dtype=np.float32)
+    queries = train_queries(world).part(0, 6)
+    alone = [Members.of([model], world, prior).current().scores(world, queries) for model in models]
+    together = Members.of(models, world, prior)
+    vectors, inputs = together.item_matrices()
+    assert (vectors.shape[1], inputs.shape[1]) == (17, 16)  # twice 8, and the prior
+    assert not np.allclose(*alone, atol=0.1)
+    assert np.allclose(together.current().scores(world, queries), np.mean(alone, axis=0), atol=1e-4)
