@@ -24,7 +24,7 @@ from models.served_tower import ServedTower
 from models.stream import Stream, VisitLog
 from models.two_tower import Sampling, TwoTower
 from models.user_tower import UserTower
-from pipelines.artifacts import digest_of
+from pipelines.artifacts import stage_key
 from pipelines.errors import DataError, VitrineError
 from pipelines.progress import Progress, duration, log
 from pipelines.settings import Cluster
@@ -167,8 +167,9 @@ class _Training:
         if folder is None or not self.workers.is_chief:
             return None, None
         h = self.data.histories
-        keeper = Checkpoints(folder, digest_of([self.settings, self.data.spec, self.data.num_items, len(h.item),
-                                                self.visits.total("events"), self.visits.recency.newest]))
+        identity = stage_key("train", self.settings, self.data.spec, self.data.num_items, len(h.item),
+                             self.visits.total("events"), self.visits.recency.newest)
+        keeper = Checkpoints(folder, identity)
         return keeper, keeper.newest()
 
     def _tensors(self) -> dict[str, list[tf.Variable]]:
