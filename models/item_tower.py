@@ -5,16 +5,20 @@ import numpy as np
 from models.legacy_keras import tf
 from pipelines.snapshot import SnapshotData
 
+GAIN = 1.5  # where the learned length of item vectors starts
+
 
 class ItemTower(tf.keras.layers.Layer):
     """Rows of items -> vectors.
 
-    vector = id embedding + weighted bag of feature tokens + projected dense features. The id embedding is
-    left out for a random part of the items in each training step, and for good where an item has no
-    training event, so that new products live on their features (DropoutNet, Volkovs et al. 2017).
+    vector = gain * unit(id embedding + weighted bag of feature tokens + projected dense features). The id
+    embedding is left out for a random part of the items in each training step, and for good where an item
+    has no training event, so that new products live on their features (DropoutNet, Volkovs et al. 2017). All
+    vectors are of one length, learned, so that what sold often is not longer, and what is new not shorter.
 
     The prior stands for popularity. It has the same two parts: an own one, which starts at the log of the item's
-    share of the training events, and one that the features tell.
+    share of the training events, and one that the features tell. `newcomer` is added to the prior of items
+    without a training event; training leaves it at 0, see models/newcomers.py.
     """
 
     def __init__(self, data: SnapshotData, dimension: int, id_dropout: float) -> None:
@@ -44,6 +48,8 @@ class ItemTower(tf.keras.layers.Layer):
         self.own_prior = self.add_weight("own_prior", (items, 1), initializer=tf.constant_initializer(own))
         self.content_prior = tf.keras.layers.Dense(
             1, kernel_initializer="zeros", bias_initializer=tf.constant_initializer(mean))
+        self.gain = self.add_weight("gain", (), initializer=tf.constant_initializer(GAIN))
+        self.newcomer = self.add_weight("newcomer", (), initializer="zeros", trainable=False)
         self.project = tf.keras.layers.Dense(
             self.dimension, use_bias=False, kernel_initializer=normal(stddev=0.3 * scale))
 
@@ -66,7 +72,10 @@ class ItemTower(tf.keras.layers.Layer):
         ids, known, own_prior = self.ids, self.is_known, self.own_prior
         if items is not None:
             ids, known, own_prior = (tf.gather(table, items) for table in (ids, known, own_prior))
+        trained = known
         if training and self.id_dropout > 0:
             known *= tf.cast(tf.random.uniform(tf.shape(known)) >= self.id_dropout, tf.float32)
         content = self.content(items)
-        return ids * known + content, (own_prior * known + self.content_prior(content))[:, 0]
+        vectors = tf.math.l2_normalize(ids * known + content, axis=-1, epsilon=1e-8) * self.gain
+        prior = own_prior * known + self.content_prior(content) + self.newcomer * (1 - trained)
+        return vectors, prior[:, 0]

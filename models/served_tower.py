@@ -5,7 +5,6 @@ from typing import Any
 from models.legacy_keras import tf
 from models.user_tower import UserTower
 
-
 SEQUENCES = ("visits", "counts", "types", "gaps")  # [batch, slots, ...]
 _SHORTEST = 4
 

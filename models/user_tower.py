@@ -38,8 +38,9 @@ class Block(tf.keras.layers.Layer):
     def call(self, x: tf.Tensor, is_empty: tf.Tensor, training: bool = False) -> tf.Tensor:
         """States [B, T, D] from states [B, T, D]; `is_empty` [B, T] are slots nobody may look at."""
         length, width = tf.shape(x)[1], self.dimension // self.heads
-        parts = tf.reshape(self.query_key_value(self.norms[0](x)), (-1, length, 3, self.heads, width))
-        query, key, value = (tf.transpose(parts[:, :, i], (0, 2, 1, 3)) for i in range(3))
+        parts = tf.split(self.query_key_value(self.norms[0](x)), 3, axis=-1)
+        query, key, value = (
+            tf.transpose(tf.reshape(part, (-1, length, self.heads, width)), (0, 2, 1, 3)) for part in parts)
         distance = tf.range(length)[:, None] - tf.range(length)[None, :]
         bias = tf.transpose(tf.gather(self.bias, tf.clip_by_value(distance, 0, self.slots)), (2, 0, 1))
         hidden = tf.cast(distance < 0, tf.float32)[None, None] + tf.cast(is_empty, tf.float32)[:, None, None, :]

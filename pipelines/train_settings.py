@@ -17,6 +17,7 @@ class TrainSettings(Document):
         average_decay: of the moving average of the weights, which is what is validated and exported.
         half_life: part of the training window after which an event counts half in the loss; 0 for never.
             It has no effect on a log whose users are cut at their own last events.
+        newcomer_budget: part of the validation recall@10 that may be lost to showing items without a training event.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
         steps: training steps an epoch that a short log is cut into.
         batch_slots: slots of visits, padding included, of a batch of a long log.
@@ -38,7 +39,8 @@ class TrainSettings(Document):
     learning_rate: float = Field(2e-3, gt=0)
     table_learning_rate: float = Field(0.1, gt=0)
     average_decay: float = Field(0.98, ge=0, lt=1)
-    half_life: float = Field(0.1, ge=0)
+    half_life: float = Field(0.05, ge=0)
+    newcomer_budget: float = Field(0.02, ge=0, lt=1)
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)
     steps: int = Field(64, ge=1)

@@ -63,10 +63,11 @@ def encode(
         limits: the most slots, T and K.
 
     Returns:
-        with L the visits of the longest history, at least 1 and at most the limit, visits float32 [batch, L, D] (weighted sum of the visit's input vectors), counts float32 [batch, L]
-        (weights summed, 0 for an empty slot), types float32 [batch, L, T] (share of each event type),
-        gaps int32 [batch, L] (bucket of the time since the slot before), wait int32 [batch] (bucket of
-        the time since the last visit), user int32 [batch, K].
+        With L the visits of the longest history, at least 1 and at most the limit: visits float32 [batch, L, D]
+        (weighted sum of the visit's input vectors), counts float32 [batch, L] (weights summed, 0 for an
+        empty slot), types float32 [batch, L, T] (share of each event type), gaps int32 [batch, L] (bucket of
+        the time since the slot before), wait int32 [batch] (bucket of the time since the last visit), user
+        int32 [batch, K].
     """
     batch, types_known = len(histories), limits.event_types
     row, item, time, kind, weight = _joined(histories)

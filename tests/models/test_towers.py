@@ -68,8 +68,19 @@ def test_an_item_without_training_lives_on_its_features(world: SnapshotData) -> 
     tower = model.items
     tower.is_known = tf.constant(np.zeros((world.num_items, 1), np.float32))
     vectors, _ = tower(None)
-    assert np.allclose(vectors, tower.content(None), atol=1e-6)
+    content = tower.content(None).numpy()
+    expected = 1.5 * content / np.linalg.norm(content, axis=1, keepdims=True)
+    assert np.allclose(vectors, expected, atol=1e-5)
     assert len(new) == int((np.asarray(world.item_counts) == 0).sum())
+
+
+def test_newcomers_stand_higher_by_their_offset_alone(world: SnapshotData) -> None:
+    tower = build(world, SMALL).items
+    tower.is_known = tf.constant((np.arange(world.num_items) != 3)[:, None], tf.float32)
+    before = tower(None)[1].numpy()
+    tower.newcomer.assign(2.5)
+    raised = tower(None)[1].numpy() - before
+    assert np.allclose(raised, 2.5 * (np.arange(world.num_items) == 3), atol=1e-6)
 
 
 def test_some_items_and_all_items_agree(world: SnapshotData) -> None:
