@@ -2,9 +2,9 @@
 
     python -m benchmarks.training_scale [--events 1000000 4000000 16000000] [--memory-mb 64] [--steps 20]
 
-For each size a snapshot is generated, and a process of its own assembles every batch of one epoch; its time and its
-peak resident memory (getrusage) are printed, with the ratios to the smallest size. With --steps, further processes
-take so many real training steps (sampled softmax, 100,000 items).
+For each size a snapshot is generated, and a process of its own assembles every batch of one epoch; its processor time
+and its peak resident memory (getrusage) are printed, with the ratios to the smallest size. With --steps, further
+processes take so many real training steps (sampled softmax, 100,000 items).
 """
 
 import argparse
@@ -68,17 +68,17 @@ def generate(folder: Path, events: int, seed: int = 0) -> None:
 
 def assemble(folder: Path, memory_mb: int) -> dict[str, Any]:
     """Count the log and assemble every batch of one epoch."""
-    base, began = _peak_mb(), time.perf_counter()
+    base, began = _peak_mb(), time.process_time()
     data = SnapshotData.load(folder)
     log = VisitLog.of(data, VISITS, 0.0, memory_mb)
-    counted = time.perf_counter()
+    counted = time.process_time()
     batches = targets = 0
     for batch in Stream(log, VISITS, 1, BATCH_SLOTS, 1).epoch(1):
         batches, targets = batches + 1, targets + len(batch["target_item"])
     if targets != log.total("targets"):
         raise AssertionError(f"{targets:,} targets in the batches, {log.total('targets'):,} in the log")
     windows = -(-sum(block.nbytes for block in log.blocks) // log.memory)
-    return {"count_s": counted - began, "epoch_s": time.perf_counter() - counted, "batches": batches,
+    return {"count_s": counted - began, "epoch_s": time.process_time() - counted, "batches": batches,
             "windows": windows, "base_mb": base, "peak_mb": _peak_mb()}
 
 
@@ -135,11 +135,11 @@ def main() -> None:
             found = _apart("--only", "assemble", "--folder", name, "--memory-mb", chosen.memory_mb)
             seconds = found["count_s"] + found["epoch_s"]
             smallest = smallest or {"events": events, "seconds": seconds, "peak_mb": found["peak_mb"]}
-            print(f"{events:>12,} events: counted in {found['count_s']:.1f} s, {found['batches']:,} batches in "
-                  f"{found['epoch_s']:.1f} s ({events / found['epoch_s']:,.0f} events/s), {found['windows']} windows, "
-                  f"peak {found['peak_mb']:.0f} MB ({found['base_mb']:.0f} MB before); x{events / smallest['events']:.0f}"
-                  f" events: x{seconds / smallest['seconds']:.1f} time, x{found['peak_mb'] / smallest['peak_mb']:.2f} "
-                  "memory", flush=True)
+            growth = (f"x{events / smallest['events']:.0f} events: x{seconds / smallest['seconds']:.1f} time, "
+                      f"x{found['peak_mb'] / smallest['peak_mb']:.2f} memory")
+            print(f"{events:>12,} events: counted in {found['count_s']:.1f} CPU s, {found['batches']:,} batches in "
+                  f"{found['epoch_s']:.1f} CPU s ({events / found['epoch_s']:,.0f} events/s), {found['windows']} "
+                  f"windows, peak {found['peak_mb']:.0f} MB ({found['base_mb']:.0f} MB before); {growth}", flush=True)
             if chosen.steps:
                 taken = _apart("--only", "steps", "--folder", name, "--memory-mb", chosen.memory_mb,
                                "--steps", chosen.steps)

@@ -190,7 +190,8 @@ class _Training:
 
     def _save(self) -> None:
         if self.keeper is not None:
-            self.keeper.save(self.state.step, asdict(self.state), self._tensors())
+            # The end of an epoch is a moment of its own, after its last step.
+            self.keeper.save(self.state.step + len(self.state.curves), asdict(self.state), self._tensors())
 
     def run(self, watch: Watch | None) -> Fitted:
         """All epochs that are left; the model then has the weights of the best one."""

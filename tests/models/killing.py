@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ def snapshot(folder: Path) -> Snapshot:
     """The toy shop's contract, as far as training reads it."""
     (folder / "out").mkdir(parents=True)
     encode_protocol(write_protocol_world(folder / "in", users=200), folder / "out")
-    return Snapshot(path=str(folder / "out"), key="k", digest="d", window=Window(as_of=datetime(2026, 2, 1, tzinfo=UTC)),
+    window = Window(as_of=datetime(2026, 2, 1, tzinfo=UTC))
+    return Snapshot(path=str(folder / "out"), key="k", digest="d", window=window,
                     users=200, items=24, events=0, train_events=0, valid_targets=0, test_targets=0)
 
 
@@ -51,15 +52,15 @@ def said(result: Path) -> str:
     return result.with_suffix(".log").read_text()
 
 
-def wait_for_step(root: Path, step: int, child: subprocess.Popen, result: Path, seconds: float = 300) -> None:
-    """Until a checkpoint of at least so many steps is whole."""
-    wait(lambda: any(int(path.name[5:]) >= step for path in root.rglob("step-*")), child, result, seconds)
+def order(checkpoint: Path) -> int:
+    """Steps and epochs that were done when a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def wait(is_done: Callable[[], bool], child: subprocess.Popen, result: Path, seconds: float = 300) -> None:
-    """Until something is done, as long as the child lives."""
+def wait_for(root: Path, least: int, child: subprocess.Popen, result: Path, seconds: float = 900) -> None:
+    """Until there is a whole checkpoint of at least this order, as long as the child lives."""
     until = time.monotonic() + seconds
-    while not is_done():
+    while not any(order(path) >= least for path in root.rglob("checkpoint-*")):
         assert child.poll() is None and time.monotonic() < until, said(result)
         time.sleep(0.01)
 

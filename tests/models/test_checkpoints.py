@@ -34,12 +34,12 @@ def test_two_are_kept_and_damage_falls_back(tmp_path: Path, caplog: pytest.LogCa
     keeper = Checkpoints(tmp_path, "x")
     for step in range(1, 5):
         keeper.save(step, {"n": step}, group(step))
-    assert sorted(path.name for path in keeper.own.iterdir()) == ["step-000000003", "step-000000004"]
-    (weights,) = (keeper.own / "step-000000004").glob("weights.data-*")
+    assert sorted(path.name for path in keeper.own.iterdir()) == ["checkpoint-000000003", "checkpoint-000000004"]
+    (weights,) = (keeper.own / "checkpoint-000000004").glob("weights.data-*")
     weights.write_bytes(weights.read_bytes()[:-1])
     assert keeper.newest().state == {"n": 3}
     assert "damaged" in caplog.text
-    (keeper.own / "step-000000003" / "manifest.json").unlink()
+    (keeper.own / "checkpoint-000000003" / "manifest.json").unlink()
     assert keeper.newest() is None
     assert "none of 2 checkpoints" in caplog.text
 
