@@ -1,6 +1,6 @@
 """Checkpoints of a training: whole or invisible, checked before they are read, a folder for each attempt.
 
-    <folder>/<attempt>/step-000001234/   weights.index, weights.data-..., state.json, manifest.json
+    <folder>/<attempt>/checkpoint-000001234/   weights.index, weights.data-..., state.json, manifest.json
 
 An attempt writes into its own folder and reads from all, so that a stale attempt and its retry never write to the
 same place. The manifest (SHA-256 of each file) is written last, and a rename makes the checkpoint visible.
@@ -47,18 +47,18 @@ class Checkpoints:
         self.own = folder / uuid.uuid4().hex[:12]
         self.own.mkdir(parents=True)
 
-    def save(self, step: int, state: Mapping[str, Any], tensors: Tensors) -> None:
+    def save(self, order: int, state: Mapping[str, Any], tensors: Tensors) -> None:
         """Write a checkpoint and remove this attempt's older ones, but for one.
 
         Args:
-            step: orders the checkpoints of all attempts.
+            order: place among the checkpoints of all attempts; one that this attempt has written stays.
             state: JSON that `newest` gives back.
             tensors: variables by group, in an order that another process has too.
 
         Raises:
             VitrineError: the folder of this attempt has been removed.
         """
-        partial, final = self.own / ".partial", self.own / f"step-{step:09d}"
+        partial, final = self.own / ".partial", self.own / f"checkpoint-{order:09d}"
         if final.exists():
             return
         shutil.rmtree(partial, ignore_errors=True)
@@ -73,15 +73,15 @@ class Checkpoints:
         sync_folder(partial)
         os.rename(partial, final)
         sync_parent(final)
-        for old in sorted(self.own.glob("step-*"))[:-_KEPT]:
+        for old in sorted(self.own.glob("checkpoint-*"))[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
     def newest(self) -> Saved | None:
-        """The checkpoint of the highest step, of any attempt, whose files are whole; None where there is none.
+        """The checkpoint of the highest order, of any attempt, whose files are whole; None where there is none.
 
         One that is damaged or of another work is left out with a warning.
         """
-        found = sorted(self.folder.glob("*/step-*"), key=lambda path: (path.name, path.parent.name), reverse=True)
+        found = sorted(self.folder.glob("*/checkpoint-*"), key=lambda path: (path.name, path.parent.name), reverse=True)
         for path in found:
             try:
                 verify(path)

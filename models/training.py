@@ -25,7 +25,7 @@ from models.ranking import rank, sample
 from models.stream import Stream, VisitLog
 from models.two_tower import Sampling, TwoTower
 from models.user_tower import UserTower
-from pipelines.artifacts import digest_of
+from pipelines.artifacts import stage_key
 from pipelines.errors import DataError, VitrineError
 from pipelines.progress import Progress, duration, log
 from pipelines.settings import Cluster
@@ -173,8 +173,9 @@ class _Training:
         if folder is None or not self.workers.is_chief:
             return None, None
         h = self.data.histories
-        keeper = Checkpoints(folder, digest_of([self.settings, self.data.spec, self.data.num_items, len(h.item),
-                                                self.visits.total("events"), self.visits.window.newest]))
+        identity = stage_key("train", self.settings, self.data.spec, self.data.num_items, len(h.item),
+                             self.visits.total("events"), self.visits.window.newest)
+        keeper = Checkpoints(folder, identity)
         return keeper, keeper.newest()
 
     def _tensors(self) -> dict[str, list[tf.Variable]]:
@@ -195,7 +196,8 @@ class _Training:
 
     def _save(self) -> None:
         if self.keeper is not None:
-            self.keeper.save(self.state.step, asdict(self.state), self._tensors())
+            # The end of an epoch is a moment of its own, after its last step.
+            self.keeper.save(self.state.step + len(self.state.curves), asdict(self.state), self._tensors())
 
     def run(self, watch: Watch) -> State:
         """All epochs that are left; the model then has the weights of the best one."""
