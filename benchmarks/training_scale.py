@@ -70,7 +70,7 @@ def assemble(folder: Path, memory_mb: int) -> dict[str, Any]:
     """Count the log and assemble every batch of one epoch."""
     base, began = _peak_mb(), time.process_time()
     data = SnapshotData.load(folder)
-    log = VisitLog.of(data, VISITS, 0.0, memory_mb)
+    log = VisitLog.of(data, VISITS, memory_mb)
     counted = time.process_time()
     batches = targets = 0
     for batch in Stream(log, VISITS, 1, BATCH_SLOTS, 1).epoch(1):
@@ -84,6 +84,7 @@ def assemble(folder: Path, memory_mb: int) -> dict[str, Any]:
 
 def steps(folder: Path, memory_mb: int, number: int) -> dict[str, Any]:
     """Take some training steps, on the first batches of an epoch."""
+    from models.demand import Demand
     from models.legacy_keras import tf
     from models.training import build
     from pipelines.train_settings import TrainSettings
@@ -91,7 +92,7 @@ def steps(folder: Path, memory_mb: int, number: int) -> dict[str, Any]:
     data = SnapshotData.load(folder)
     model = build(data, Demand.of(data), TrainSettings())
     step = tf.function(model.train_step, reduce_retracing=True)
-    stream = Stream(VisitLog.of(data, VISITS, 0.0, memory_mb), VISITS, 1, BATCH_SLOTS, 1)
+    stream = Stream(VisitLog.of(data, VISITS, memory_mb), VISITS, 1, BATCH_SLOTS, 1)
     questions, seconds = 0, 0.0
     for place, batch in zip(range(number), stream.epoch(1), strict=False):
         began = time.perf_counter()
