@@ -6,6 +6,7 @@ as large as a budget allows, and shuffles within them. What is resident is the w
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ class VisitLog:
         """Visits of the users of some blocks, in the order of the user table."""
         total = {axis: sum(getattr(b, axis) for b in blocks) for axis in ("events", "visits", "users")}
         at = dict.fromkeys(total, 0)
-        whole: dict[str, npt.NDArray[np.generic]] = {}
+        whole: dict[str, npt.NDArray[Any]] = {}
         for block in sorted(blocks, key=lambda block: block.first):
             part = Visits.of_users(self.data, block.first, block.last, self.recency)
             give_back(self.data)
