@@ -115,7 +115,8 @@ class Workers:
 
 def summed(value: tf.Tensor) -> tf.Tensor:
     """Sum over the workers, within a step."""
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+    # A function's argument lies on no device yet; the sum is placed where its value is.
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
 
 def _meet(cluster: Cluster, seconds: float) -> None:

@@ -261,7 +261,7 @@ class _Training:
         state.epoch, state.batches, state.questions = state.epoch + 1, 0, 0
         state.loss, state.targets, state.seconds = 0.0, 0, 0.0
 
-    def _compiled(self, batch: Mapping[str, npt.NDArray[Any]]) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
+    def _compiled(self, batch: Mapping[str, npt.NDArray[Any]]) -> Any:
         """The training step, traced once for every shape that a batch can have: loss and number of targets."""
         fixed = ("types", "user")  # their last axis is part of the model
         shapes = {k: [None] * (v.ndim - 1) + [v.shape[-1] if k in fixed else None] for k, v in batch.items()}

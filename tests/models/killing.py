@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipelines.contracts import Snapshot, Window
 from pipelines.protocol import encode_protocol
@@ -34,23 +34,46 @@ def snapshot(folder: Path) -> Snapshot:
                     users=200, items=24, events=0, train_events=0, valid_targets=0, test_targets=0)
 
 
-def start(made: Snapshot, root: Path, result: Path, cluster: tuple[int, list[int]] | None = None) -> subprocess.Popen:
-    """Start a training; `cluster` is a worker's index and the ports of all. What it says goes to `result`.log."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    if cluster:
-        index, ports = cluster
-        environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
-                                               "task": {"type": "worker", "index": index}})
-    job = {"snapshot": made.model_dump(mode="json"), "settings": dict(SETTINGS), "root": str(root),
-           "result": str(result)}
-    with result.with_suffix(".log").open("w") as log:
-        return subprocess.Popen([sys.executable, "-W", "ignore", str(CHILD), json.dumps(job)], cwd=REPOSITORY,
-                                env=environment, stderr=log)
+class Trainings:
+    """Trainings in processes of their own, all ended by the end of a `with`."""
+
+    def __init__(self) -> None:
+        self.children: list[subprocess.Popen] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self.children:
+            child.kill()
+            child.wait()
+
+    def start(
+        self, made: Snapshot, root: Path, result: Path, cluster: tuple[int, list[int]] | None = None
+    ) -> subprocess.Popen:
+        """Start a training; `cluster` is a worker's index and the ports of all. What it says goes to `result`.log."""
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        if cluster:
+            index, ports = cluster
+            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
+                                                   "task": {"type": "worker", "index": index}})
+        job = {"snapshot": made.model_dump(mode="json"), "settings": dict(SETTINGS), "root": str(root),
+               "result": str(result)}
+        with result.with_suffix(".log").open("w") as log:
+            child = subprocess.Popen([sys.executable, "-W", "ignore", str(CHILD), json.dumps(job)], cwd=REPOSITORY,
+                                     env=environment, stderr=log)
+        self.children.append(child)
+        return child
 
 
 def said(result: Path) -> str:
     """What a training said."""
     return result.with_suffix(".log").read_text()
+
+
+def checkpoints(root: Path) -> list[Path]:
+    """Whole checkpoints below an artefact root, the newest first."""
+    return sorted(root.glob("train/.checkpoints/*/*/checkpoint-*"), reverse=True)
 
 
 def order(checkpoint: Path) -> int:
@@ -61,7 +84,7 @@ def order(checkpoint: Path) -> int:
 def wait_for(root: Path, least: int, child: subprocess.Popen, result: Path, seconds: float = 900) -> None:
     """Until there is a whole checkpoint of at least this order, as long as the child lives."""
     until = time.monotonic() + seconds
-    while not any(order(path) >= least for path in root.rglob("checkpoint-*")):
+    while not any(order(path) >= least for path in checkpoints(root)):
         assert child.poll() is None and time.monotonic() < until, said(result)
         time.sleep(0.01)
 

@@ -7,42 +7,42 @@ from pathlib import Path
 
 import pytest
 
+from models import training
 from models.distribution import Workers
 from pipelines.contracts import Trained
 from pipelines.errors import SettingsError, WorkerLost
 from pipelines.settings import Cluster, load_settings
-from pipelines.train import train
+from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings
-from tests.models.killing import SETTINGS, free_ports, said, snapshot, start, wait_for
+from tests.models.killing import SETTINGS, Trainings, checkpoints, free_ports, said, snapshot, wait_for
 
 
 def test_two_workers_train_as_one_and_resume_when_one_was_killed(tmp_path: Path) -> None:
     made, root = snapshot(tmp_path), tmp_path / "two"
-    ports = free_ports(2)
-    results = [tmp_path / f"first-{index}" for index in range(2)]
-    workers = [start(made, root, result, (index, ports)) for index, result in enumerate(results)]
-    wait_for(root, 11, workers[0], results[0])
-    workers[1].kill()
-    # The chief does not wait for the dead: it fails, with an error that a retry can mend.
-    assert workers[0].wait(180) == 9, said(results[0])
-    assert workers[1].wait() == -signal.SIGKILL
+    ports, results = free_ports(2), [tmp_path / f"first-{index}" for index in range(2)]
+    with Trainings() as trainings:
+        workers = [trainings.start(made, root, result, (index, ports)) for index, result in enumerate(results)]
+        wait_for(root, 11, workers[0], results[0])
+        workers[1].kill()
+        # The chief does not wait for the dead: it fails, with an error that a retry can mend.
+        assert workers[0].wait(180) == 9, said(results[0])
+    assert workers[1].returncode == -signal.SIGKILL
     assert "WorkerLost: worker 0 of 2 lost another one" in said(results[0])
-    attempts = list((root / "train" / ".checkpoints").glob("*/*"))
-    assert len(attempts) == 1  # only the chief writes
+    assert len({checkpoint.parent for checkpoint in checkpoints(root)}) == 1  # only the chief writes
     assert list((root / "train").glob(".attempt-*")) == []
 
-    ports = free_ports(2)
-    results = [tmp_path / f"second-{index}" for index in range(2)]
-    workers = [start(made, root, result, (index, ports)) for index, result in enumerate(results)]
-    assert [worker.wait(900) for worker in workers] == [0, 0], said(results[0]) + said(results[1])
+    ports, results = free_ports(2), [tmp_path / f"second-{index}" for index in range(2)]
+    with Trainings() as trainings:
+        workers = [trainings.start(made, root, result, (index, ports)) for index, result in enumerate(results)]
+        assert [worker.wait(900) for worker in workers] == [0, 0], said(results[0]) + said(results[1])
     for result in results:
         epoch, step = re.search(r"resumed at epoch (\d+), batch \d+ \(step (\d+)\)", said(result)).groups()
         assert int(step) + int(epoch) - 1 >= 11
     both = [Trained.model_validate_json(result.read_text()) for result in results]
     assert both[0] == both[1]  # the chief's result, in all workers
 
-    alone = train(made, TrainSettings(**SETTINGS), tmp_path / "one")
-    curves, expected = (json.loads((Path(one.path) / "curves.json").read_text()) for one in (both[0], alone))
+    curves = json.loads((Path(both[0].path) / "curves.json").read_text())
+    expected = training.fit(SnapshotData.load(made.path), TrainSettings(**SETTINGS)).curves
     assert len(curves) == len(expected) == 3
     for entry, other in zip(curves, expected, strict=True):
         assert entry["loss"] == pytest.approx(other["loss"], rel=2e-3)

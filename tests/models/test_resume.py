@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,19 @@ from models import training
 from pipelines.snapshot import SnapshotData
 from pipelines.train import train
 from pipelines.train_settings import TrainSettings
-from tests.models.killing import SETTINGS, order, snapshot, start, wait_for
+from tests.models.killing import SETTINGS, Trainings, checkpoints, order, snapshot, wait_for
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made, settings = snapshot(tmp_path), TrainSettings(**SETTINGS)
     root = tmp_path / "killed"
-    child = start(made, root, tmp_path / "result")
-    wait_for(root, 11, child, tmp_path / "result")
-    child.kill()
-    child.wait()
+    with Trainings() as trainings:
+        child = trainings.start(made, root, tmp_path / "result")
+        wait_for(root, 11, child, tmp_path / "result")
+    assert child.returncode == -signal.SIGKILL
     (folder,) = (root / "train" / ".checkpoints").iterdir()
     # The newest is damaged, as by a bit that flipped on the disk: the one before it is whole.
-    newest, before = sorted(folder.rglob("checkpoint-*"))[::-1][:2]
+    newest, before = checkpoints(root)
     (weights,) = newest.glob("weights.data-*")
     damaged = bytearray(weights.read_bytes())
     damaged[len(damaged) // 2] ^= 1
