@@ -73,7 +73,7 @@ def said(result: Path) -> str:
 
 def checkpoints(root: Path) -> list[Path]:
     """Whole checkpoints below an artefact root, the newest first."""
-    return sorted(root.glob("train/.checkpoints/*/*/checkpoint-*"), reverse=True)
+    return sorted(root.glob("train/.checkpoints/*/member-*/*/checkpoint-*"), reverse=True)
 
 
 def order(checkpoint: Path) -> int:

@@ -73,5 +73,5 @@ def test_a_watch_sees_each_epoch_and_may_end_the_training(tmp_path: Path, caplog
     assert "is of another training" in caplog.text
     assert "none of" in caplog.text
     # In mixed precision the weights, and what is exported, are float32.
-    assert {v.dtype.name for v in other.model.variables} == {"float32"}
-    assert {block.compute_dtype for block in other.model.users.blocks} == {"float32"}
+    assert {v.dtype.name for v in other.members.models[0].variables} == {"float32"}
+    assert {block.compute_dtype for block in other.members.models[0].users.blocks} == {"float32"}
