@@ -97,7 +97,7 @@ def measure(
     score: Scorer, queries: Sequence[Query], meant: Sequence[Query], texts: Sequence[ItemText],
     held: npt.NDArray[np.bool_],
 ) -> dict[str, float]:
-    """Recall@10 of `queries`: of all, of those of known items, of those of held items, and of all that match `meant`."""
+    """Recall@10 of `queries`: of all, of those of known and of held items, and of all items that match `meant`."""
     holders: dict[str, set[int]] = {}
     for row, text in enumerate(texts):
         for word in text.words:

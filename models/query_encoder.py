@@ -96,7 +96,7 @@ class _Trainer:
         frequency = np.bincount(columns, minlength=len(words))
         # Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: the smoothed form, never negative.
         idf = np.log1p((len(sets) - frequency + 0.5) / (frequency + 0.5))
-        stretch = np.sqrt(idf / max(float(idf.mean()), 1e-9)) if len(words) else idf
+        stretch = np.sqrt(idf / max(float(idf.mean()), 1e-9)) if words else idf
 
         text = settings.text_dimension
         self.a = self._random(len(words), text) * stretch[:, None].astype(np.float32)

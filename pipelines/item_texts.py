@@ -36,7 +36,7 @@ def item_texts(items: pd.DataFrame, kinds: Sequence[tuple[str, str]], title: str
     rest: list[list[str]] = [[] for _ in range(len(items))]
     for name, kind in others:
         for words, value in zip(rest, items[name], strict=True):
-            words += _words(kind, value)
+            words.extend(_words(kind, value))
     return [ItemText(*pair) for pair in zip(titles, rest, strict=True)]
 
 

@@ -8,19 +8,29 @@ vectors, and one index answers both.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipelines.artifacts import read_json, write_json
+from pipelines.contracts import Document
 from pipelines.errors import CorruptArtifact
 from serving.encoding import Floats
 from serving.query_text import MAX_CHARACTERS, MAX_QUERY_WORDS, Tokens, split_words
 
-FORMAT = 1
 CONFIG, QUERY_TABLE, ITEM_TABLE = "query.json", "query_table.npy", "item_words.npy"
 FILES = (CONFIG, QUERY_TABLE, ITEM_TABLE)
 _REMEDY = "it was not written by this version's training; train again"
+
+
+class _Config(Document):
+    """query.json: the words of the table's first rows, in order, and the number of hashed rows behind them."""
+
+    format: Literal[1]
+    words: tuple[str, ...]
+    gram_buckets: int = Field(ge=1)
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,8 @@ class QueryEncoder:
 
     def save(self, folder: Path) -> None:
         """Write query.json, query_table.npy (float16) and item_words.npy (float16) into an existing folder."""
-        write_json(folder / CONFIG, {
-            "format": FORMAT, "words": list(self.tokens.words), "gram_buckets": self.tokens.gram_buckets})
+        write_json(folder / CONFIG, _Config(format=1, words=tuple(self.tokens.words),
+                                            gram_buckets=self.tokens.gram_buckets))
         np.save(folder / QUERY_TABLE, self.table.astype(np.float16), allow_pickle=False)
         np.save(folder / ITEM_TABLE, self.item_words.astype(np.float16), allow_pickle=False)
 
@@ -90,14 +100,11 @@ class QueryEncoder:
             CorruptArtifact: a file is missing, of another format, or the files do not belong together.
         """
         try:
-            config = read_json(folder / CONFIG)
+            config = _Config.model_validate(read_json(folder / CONFIG))
             table, item_words = (_array(folder / name) for name in (QUERY_TABLE, ITEM_TABLE))
-            form, words = config["format"], config["words"]
-            tokens = Tokens({w: i for i, w in enumerate(words)}, config["gram_buckets"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptArtifact(f"{folder} holds no query encoder: {error!r}; {_REMEDY}") from error
-        if form != FORMAT:
-            raise CorruptArtifact(f"{folder}/{CONFIG} has format {form}, expected {FORMAT}; {_REMEDY}")
+        except (OSError, ValueError) as error:  # pydantic's and NumPy's refusals are ValueErrors
+            raise CorruptArtifact(f"{folder} holds no query encoder: {error}; {_REMEDY}") from error
+        tokens, words = Tokens({w: i for i, w in enumerate(config.words)}, config.gram_buckets), config.words
         if len(tokens.words) != len(words):
             raise CorruptArtifact(f"{folder}/{CONFIG} names {len(words)} words, {len(tokens.words)} of them distinct; "
                                   f"{_REMEDY}")
