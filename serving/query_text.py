@@ -22,7 +22,8 @@ MAX_WORD_CHARACTERS = 40
 
 def split_words(text: str) -> list[str]:
     """Runs of letters and digits in their order, case and accents folded: "Côtes-du-Rhône" -> cotes, du, rhone."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    # Twice, as a compatibility character may stand for a capital and a folded one may be composed (Unicode, D146).
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
 
 

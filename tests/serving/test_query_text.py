@@ -13,6 +13,7 @@ from serving.query_text import GRAM_SIZES, Tokens, bucket, grams, split_words
     ("AB-1234_x", ["ab", "1234", "x"]),
     ("Straße", ["strasse"]),
     ("ﬁne", ["fine"]),  # one letter, the ligature of f and i
+    ("𝑨RT", ["art"]),  # a mathematical italic A, whose plain form is a capital
     ("007", ["007"]),
     ("красная сумка", ["красная", "сумка"]),
     (" -- !? ", []),
