@@ -54,8 +54,8 @@ def generate(folder: Path, events: int, seed: int = 0) -> None:
         values = {"item": item, "time": total - total[start], "type": 0, "split": np.where(is_last, VALID, TRAIN),
                   "weight": 1, "target": is_last, "row": np.arange(low, high)}
         for name, kind in kinds.items():
-            array = open_memmap(folder / f"{name}.npy", "r+" if first else "w+", kind, (events,))
-            array[low:high] = values[name]
+            column = open_memmap(folder / f"{name}.npy", "r+" if first else "w+", kind, (events,))
+            column[low:high] = values[name]
     arrays = {"indptr": indptr, "item_counts": counts, "item_tokens_indptr": np.arange(ITEMS + 1),
               "item_tokens": rng.integers(0, 1000, ITEMS).astype(np.int32),
               "item_token_weights": np.ones(ITEMS, np.float32), "item_dense": np.zeros((ITEMS, 0), np.float32),
@@ -124,10 +124,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only:
-        work = {"generate": lambda: generate(chosen.folder, chosen.events[0]) or {},
-                "assemble": lambda: assemble(chosen.folder, chosen.memory_mb),
-                "steps": lambda: steps(chosen.folder, chosen.memory_mb, chosen.steps)}
-        print(json.dumps(work[chosen.only]()))
+        found: dict[str, Any] = {}
+        if chosen.only == "generate":
+            generate(chosen.folder, chosen.events[0])
+        elif chosen.only == "assemble":
+            found = assemble(chosen.folder, chosen.memory_mb)
+        else:
+            found = steps(chosen.folder, chosen.memory_mb, chosen.steps)
+        print(json.dumps(found))
         return
     smallest: dict[str, Any] = {}
     for events in chosen.events:
