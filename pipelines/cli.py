@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.table import Table
 
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -21,6 +22,8 @@ from pipelines.settings import load_settings
 
 # Stages with settings of their own; what ingest and promote need are options.
 CONFIGURED = tuple(stage for stage in STAGES if stage not in ("ingest", "promote"))
+
+SEARCHED = ("features", "train")  # what a search may be told, for it ends with the training
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
@@ -133,6 +136,37 @@ def retrain(
     for stage in STAGES:
         contract = run_stage(stage, contract, params, _origin(reason), load_settings().of_shop(params.shop))
         _say(stage, contract)
+
+
+@app.command()
+def tune(
+    data: SourceOption,
+    minutes: Annotated[float, typer.Option(help="For this call; another one goes on where it ended.")] = 30,
+    trials: Annotated[int | None, typer.Option(help="End with so many in all. Default: until time is up.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the search. Default: made from data and ranges.")] = None,
+    as_of: AsOf = None, window_days: Days = None, spec: SpecOption = None, settings: Set = None,
+) -> None:
+    """Search the training's settings on validation recall; each trial is a nested MLflow run.
+
+    The first trial is the default, so the search never ends below it. A setting given with --set is fixed and not
+    searched. The same command again goes on, also after a kill; what it prints is ready for `vitrine retrain`.
+
+    Example: `vitrine tune --data ../shop --minutes 30`
+
+    Example: `vitrine tune --data ../shop --trials 40 --set train.dimension=64 --set train.max_epochs=10`
+    """
+    from pipelines.tune import Budget, table_rows
+    from pipelines.tune import tune as run
+
+    budget = Budget(minutes, trials)
+    params = _params(data, as_of, spec, window_days=window_days, settings=parse_settings(settings, SEARCHED))
+    found = run(params, _origin("tune"), load_settings().of_shop(params.shop), budget, study)
+    table = Table("trial", "valid recall@10", "epochs", *found.best.settings, title=f"Best of {len(found.trials)}")
+    for row in table_rows(found):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"study {found.study}, MLflow run {found.run_id}", highlight=False, soft_wrap=True)
+    console.print(f"vitrine retrain --data {data} {found.options}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()

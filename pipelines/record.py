@@ -1,14 +1,17 @@
 """What a retrain's record holds, as plain data: built by the register stage, written by `pipelines.tracking`."""
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pipelines.contracts import Verdict
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,14 @@ class DataInput:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A nested run: one stage with its settings and numbers."""
+    """A nested run: one stage, or one trial of a search, with its settings and numbers."""
 
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
+    curve: Sequence[tuple[int, Mapping[str, float]]] = ()  # (epoch, values)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Sequence[Path] = ()  # files or folders
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,18 @@ class RetrainRecord:
     model: ModelRecord
 
 
+def judgement(judged: Verdict) -> tuple[dict[str, Any], dict[str, float]]:
+    """Parameters (what was judged, and each check's threshold) and metrics (each check's value) of the gate's run."""
+    thresholds = {check.name: check.threshold for check in judged.checks if check.threshold is not None}
+    values = {check.name: check.value for check in judged.checks if check.value is not None}
+    return {"verdict": judged.digest, "bundle": judged.sealed.digest, "threshold": thresholds}, values
+
+
+def shown_tables(paths: Sequence[str]) -> dict[str, str]:
+    """The tag by which MLflow shows the run's JSON tables ({"columns": [...], "data": [[...]]}) side by side."""
+    return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"} for path in paths])}
+
+
 def metric_name(name: str) -> str:
     """A name that MLflow accepts: recall@10 becomes recall_at_10, other odd characters become _."""
     return re.sub(r"[^\w\-./ ]", "_", name.replace("@", "_at_"))
@@ -83,3 +101,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         result |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return result
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as MLflow's parameters: one level, names that it accepts, values as text."""
+    return {metric_name(name): str(value) for name, value in flat(values).items()}

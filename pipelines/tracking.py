@@ -9,8 +9,6 @@ release log and decide nothing.
 import json
 import shutil
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version as installed
@@ -31,7 +29,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipelines.artifacts import digest_of
 from pipelines.contracts import Registered, Verdict
 from pipelines.errors import TrackingError
-from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, flat, metric_name, numbers
+from pipelines.mlflow_place import artifact_root, reach
+from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, judgement, numbers, shown_tables, texts
 from pipelines.settings import Settings
 
 # No process of Vitrine ever unpickles a model.
@@ -47,15 +46,12 @@ def _client(places: Settings) -> Iterator[MlflowClient]:
     """A client of the installation's MLflow, whose failures name the address and the remedy."""
     uri = places.mlflow_uri
     try:
-        if uri.startswith("http"):  # MLflow itself would retry for minutes before it said that nobody answers
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
-        elif uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        reach(uri)
         # A client's own address is not enough: the registry looks `models:/m-...` up at the process's.
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except (MlflowException, SQLAlchemyError, urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (MlflowException, SQLAlchemyError, TimeoutError, ConnectionError) as error:
         raise TrackingError(
             f"MLflow at {uri} failed: {error}. See that it runs and that MLFLOW_TRACKING_URI names it, "
             "then run this stage again: it resumes the run it began"
@@ -65,10 +61,7 @@ def _client(places: Settings) -> Iterator[MlflowClient]:
 def _experiment(client: MlflowClient, places: Settings) -> entities.Experiment:
     """The installation's experiment, made where missing."""
     if client.get_experiment_by_name(places.experiment) is None:
-        # A server has its own artefact store; a bare database would write below the current folder.
-        is_server = places.mlflow_uri.startswith("http")
-        location = None if is_server else (places.home / "mlflow-artifacts").resolve().as_uri()
-        client.create_experiment(places.experiment, location)
+        client.create_experiment(places.experiment, artifact_root(places))
     found = client.get_experiment_by_name(places.experiment)
     if found is None or found.lifecycle_stage == "deleted":
         raise TrackingError(
@@ -120,7 +113,7 @@ def _log(
         entities.Metric(name, value, time, step, run_id=run_id, **(link or {}))
         for step, values in points for name, value in numbers(values).items()
     ]
-    settings = [entities.Param(metric_name(name), str(value)) for name, value in flat(params).items()]
+    settings = [entities.Param(name, value) for name, value in texts(params).items()]
     labels = [entities.RunTag(name, value) for name, value in tags.items()]
     # MLflow takes at most 1,000 metrics, 100 parameters and 100 tags at once.
     for first in range(0, len(metrics), 1000):
@@ -132,8 +125,8 @@ def _log(
 def _data_set(data: DataInput) -> entities.DatasetInput:
     """Metadata only: the data are named by address and digest, never read a second time."""
     source, profile = json.dumps({"uri": data.uri}), json.dumps({"num_rows": data.rows})
-    entity = entities.Dataset(data.name, data.digest, "local", source, profile=profile)
-    return entities.DatasetInput(entity, [entities.InputTag("mlflow.data.context", data.context)])
+    return entities.DatasetInput(entities.Dataset(data.name, data.digest, "local", source, profile=profile),
+                                 [entities.InputTag("mlflow.data.context", data.context)])
 
 
 def save_model(model: ModelRecord, path: Path, run_id: str | None = None, model_id: str | None = None) -> None:
@@ -197,7 +190,6 @@ def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
     Raises:
         TrackingError: MLflow cannot be reached or refuses.
     """
-    tables = json.dumps([{"path": name, "type": "table"} for name in record.tables])
     with _client(places) as client:
         experiment_id = _experiment(client, places).experiment_id
         with _run(client, experiment_id, record.key, record.name) as run:
@@ -206,16 +198,15 @@ def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
             model_id = _logged_model(client, run, record.model, record.tags)
             test = next(data for data in record.inputs if data.context == "test")
             link = {"model_id": model_id, "dataset_name": test.name, "dataset_digest": test.digest}
-            shown = {"mlflow.note.content": record.description, "mlflow.loggedArtifacts": tables}
+            shown = {"mlflow.note.content": record.description, **shown_tables(record.tables)}
             _log(client, run, record.params, {**record.tags, **shown}, [(0, record.metrics)], link)
             _log(client, run, {}, {}, record.curves)
             client.log_artifacts(run_id, str(record.files))
             for stage in record.stages:
-                _stage(client, run, stage, (), {})
-            name = places.model_name
-            version = _version(client, name, model_id, run_id, record)
-            client.set_registered_model_alias(name, CHALLENGER, version)
-    return {"experiment_id": experiment_id, "run_id": run_id, "model_name": name, "model_version": version}
+                _stage(client, run, stage)
+            version = _version(client, places.model_name, model_id, run_id, record)
+            client.set_registered_model_alias(places.model_name, CHALLENGER, version)
+    return {"experiment_id": experiment_id, "run_id": run_id, "model_name": places.model_name, "model_version": version}
 
 
 def require_run(registered: Registered, places: Settings) -> None:
@@ -232,14 +223,16 @@ def require_run(registered: Registered, places: Settings) -> None:
         )
 
 
-def _stage(
-    client: MlflowClient, parent: Run, stage: StageRecord, artifacts: Sequence[Path], tags: Mapping[str, str]
-) -> None:
-    key = digest_of([parent.info.run_id, stage.name, {n: str(v) for n, v in flat(stage.params).items()}])
+def _log_stage(client: MlflowClient, run: Run, stage: StageRecord) -> None:
+    _log(client, run, stage.params, stage.tags, [(0, stage.metrics), *stage.curve])
+    for path in stage.artifacts:
+        client.log_artifact(run.info.run_id, str(path))
+
+
+def _stage(client: MlflowClient, parent: Run, stage: StageRecord) -> None:
+    key = digest_of([parent.info.run_id, stage.name, texts(stage.params)])
     with _run(client, parent.info.experiment_id, key, stage.name, parent.info.run_id) as run:
-        _log(client, run, stage.params, tags, [(0, stage.metrics)])
-        for path in artifacts:
-            client.log_artifact(run.info.run_id, str(path))
+        _log_stage(client, run, stage)
 
 
 def stage_run(
@@ -253,8 +246,22 @@ def stage_run(
     `record_retrain` does, and so do the functions below.
     """
     with _client(places) as client:
-        record = StageRecord(stage, params, metrics)
-        _stage(client, client.get_run(registered.run_id), record, artifacts, tags or {})
+        record = StageRecord(stage, params, metrics, (), tags or {}, artifacts)
+        _stage(client, client.get_run(registered.run_id), record)
+
+
+def search_run(study: StageRecord, trials: Sequence[StageRecord], places: Settings) -> str:
+    """Write or go on with the run of a search of settings, and a nested run for each of `trials`; the run's id.
+
+    Name and parameters are the identity of the study and of a trial. Raises as `record_retrain` does.
+    """
+    with _client(places) as client:
+        experiment_id = _experiment(client, places).experiment_id
+        with _run(client, experiment_id, digest_of([study.name, texts(study.params)]), study.name) as run:
+            _log_stage(client, run, study)
+            for trial in trials:
+                _stage(client, run, trial)
+            return str(run.info.run_id)
 
 
 def tag(registered: Registered, tags: Mapping[str, str], places: Settings) -> None:
@@ -269,10 +276,7 @@ def verdict(judged: Verdict, places: Settings) -> None:
     """The gate's answer: a nested run with each check's value, the documents, and a tag on run and version."""
     registered = judged.sealed.registered
     answer = {"vitrine.verdict": "accepted" if judged.accepted else "rejected", BUNDLE: judged.sealed.digest}
-    thresholds = {check.name: check.threshold for check in judged.checks if check.threshold is not None}
-    params = {"verdict": judged.digest, "bundle": judged.sealed.digest, "threshold": thresholds}
-    values = {check.name: check.value for check in judged.checks if check.value is not None}
-    stage_run(registered, "gate", params, values, (), places, answer)
+    stage_run(registered, "gate", *judgement(judged), (), places, answer)
     tag(registered, answer, places)
     with _client(places) as client:
         for path in sorted(Path(judged.path).glob("verdict.*")):
@@ -290,8 +294,6 @@ def promoted(registered: Registered, release: int, bundle: str, places: Settings
     with _client(places) as client:
         champion = client.get_registered_model(name).aliases.get(CHAMPION, own)
         seen = [int(client.get_model_version(name, v).tags.get(RELEASE, -1)) for v in (own, champion)]
-    if release < max(seen):
-        return
-    tag(registered, {RELEASE: str(release), BUNDLE: bundle}, places)
-    with _client(places) as client:
-        client.set_registered_model_alias(name, CHAMPION, own)
+        if release >= max(seen):
+            tag(registered, {RELEASE: str(release), BUNDLE: bundle}, places)
+            client.set_registered_model_alias(name, CHAMPION, own)
