@@ -77,7 +77,7 @@ def _lines(
             return _TOP + _HEIGHT / 2
         if name in logarithmic:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        return _TOP + _HEIGHT * (1 - (value - low) / (high - low))
+        return float(_TOP + _HEIGHT * (1 - (value - low) / (high - low)))
 
     def line(values: Mapping[str, float], trial: Mapping[str, Any]) -> str:
         is_best, is_pruned = trial["number"] == best, trial["state"] != "complete"
