@@ -185,7 +185,8 @@ class _Search:
 
         def watch(epoch: int, entry: Mapping[str, float]) -> None:
             curve[epoch] = dict(entry)
-            trial.report(entry[RECALL], epoch)
+            if str(epoch) not in reported:  # where the checkpoints are gone, epochs come a second time
+                trial.report(entry[RECALL], epoch)
             if trial.should_prune() and not trial.user_attrs.get(studies.IS_DEFAULT):
                 raise optuna.TrialPruned
             if time.monotonic() >= self.deadline:
