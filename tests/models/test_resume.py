@@ -24,7 +24,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path, caplog: 
     assert child.returncode == -signal.SIGKILL
     (folder,) = (root / "train" / ".checkpoints").iterdir()
     # The newest is damaged, as by a bit that flipped on the disk: the one before it is whole.
-    newest, before = checkpoints(root, member=1)
+    newest, before, *_ = checkpoints(root, member=1)
     (weights,) = newest.glob("weights.data-*")
     damaged = bytearray(weights.read_bytes())
     damaged[len(damaged) // 2] ^= 1
