@@ -1,10 +1,11 @@
 """Claim: a log larger than memory is trained on in memory that a setting bounds, in time that grows with the log.
 
-    python -m benchmarks.training_scale [--events 1000000 4000000 16000000] [--memory-mb 64] [--steps 20]
+    python -m benchmarks.training_scale [--events 1000000 4000000 16000000] [--memory-mb 64] [--met] [--steps 20]
 
 For each size a snapshot is generated, and a process of its own assembles every batch of one epoch; its processor time
 and its peak resident memory (getrusage) are printed, with the ratios to the smallest size. With --steps, further
-processes take so many real training steps (sampled softmax, 100,000 items).
+processes take so many real training steps (sampled softmax, 100,000 items). With --met the batches say what was met
+before each question, as the full softmax of a small catalogue needs it.
 """
 
 import argparse
@@ -34,9 +35,8 @@ def generate(folder: Path, events: int, seed: int = 0) -> None:
     """Write a snapshot of `events` events: log-normal histories, Zipf-like items, each user's last event in valid."""
     rng = np.random.default_rng(seed)
     users = events // MEAN_LENGTH
-    length = np.maximum(rng.lognormal(np.log(MEAN_LENGTH) - 0.5, 1.0, users), 3).astype(np.int64)
-    indptr = np.concatenate([[0], np.minimum(np.cumsum(length), events)])
-    indptr[-1] = events
+    length = np.cumsum(rng.lognormal(0, 1, users) + 0.2)
+    indptr = np.concatenate([[0], np.round(length * (events / length[-1]))]).astype(np.int64)
     kinds: dict[str, Any] = {"item": np.int32, "time": np.int64, "type": np.int16, "split": np.uint8,
                              "weight": np.float32, "target": np.bool_, "row": np.int64}
     counts = np.zeros(ITEMS, np.int64)
@@ -60,20 +60,20 @@ def generate(folder: Path, events: int, seed: int = 0) -> None:
               "item_tokens": rng.integers(0, 1000, ITEMS).astype(np.int32),
               "item_token_weights": np.ones(ITEMS, np.float32), "item_dense": np.zeros((ITEMS, 0), np.float32),
               "user_tokens": rng.integers(0, 100, (users, 2)).astype(np.int32)}
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    for name, whole in arrays.items():
+        np.save(folder / f"{name}.npy", whole, allow_pickle=False)
     write_json(folder / "spec.json", {"visits": VISITS, "event_types": ["view"], "user_slots": 2,
                                       "user_token_count": 100, "item_token_count": 1000})
 
 
-def assemble(folder: Path, memory_mb: int) -> dict[str, Any]:
+def assemble(folder: Path, memory_mb: int, with_met: bool) -> dict[str, Any]:
     """Count the log and assemble every batch of one epoch."""
     base, began = _peak_mb(), time.process_time()
     data = SnapshotData.load(folder)
     log = VisitLog.of(data, VISITS, memory_mb)
     counted = time.process_time()
     batches = targets = 0
-    for batch in Stream(log, VISITS, 1, BATCH_SLOTS, 1).epoch(1):
+    for batch in Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_met=with_met).epoch(1):
         batches, targets = batches + 1, targets + len(batch["target_item"])
     if targets != log.total("targets"):
         raise AssertionError(f"{targets:,} targets in the batches, {log.total('targets'):,} in the log")
@@ -92,7 +92,7 @@ def steps(folder: Path, memory_mb: int, number: int) -> dict[str, Any]:
     data = SnapshotData.load(folder)
     model = build(data, Demand.of(data), TrainSettings())
     step = tf.function(model.train_step, reduce_retracing=True)
-    stream = Stream(VisitLog.of(data, VISITS, memory_mb), VISITS, 1, BATCH_SLOTS, 1)
+    stream = Stream(VisitLog.of(data, VISITS, memory_mb), VISITS, 1, BATCH_SLOTS, 1, with_met=False)
     questions, seconds = 0, 0.0
     for place, batch in zip(range(number), stream.epoch(1), strict=False):
         began = time.perf_counter()
@@ -119,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 4_000_000, 16_000_000])
     parser.add_argument("--memory-mb", type=int, default=64)
+    parser.add_argument("--met", action="store_true")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--only", choices=["generate", "assemble", "steps"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -128,7 +129,7 @@ def main() -> None:
         if chosen.only == "generate":
             generate(chosen.folder, chosen.events[0])
         elif chosen.only == "assemble":
-            found = assemble(chosen.folder, chosen.memory_mb)
+            found = assemble(chosen.folder, chosen.memory_mb, chosen.met)
         else:
             found = steps(chosen.folder, chosen.memory_mb, chosen.steps)
         print(json.dumps(found))
@@ -137,7 +138,8 @@ def main() -> None:
     for events in chosen.events:
         with tempfile.TemporaryDirectory(prefix="vitrine-scale-") as name:
             _apart("--only", "generate", "--folder", name, "--events", events)
-            found = _apart("--only", "assemble", "--folder", name, "--memory-mb", chosen.memory_mb)
+            found = _apart("--only", "assemble", "--folder", name, "--memory-mb", chosen.memory_mb,
+                           *["--met"] * chosen.met)
             seconds = found["count_s"] + found["epoch_s"]
             smallest = smallest or {"events": events, "seconds": seconds, "peak_mb": found["peak_mb"]}
             growth = (f"x{events / smallest['events']:.0f} events: x{seconds / smallest['seconds']:.1f} time, "

@@ -16,6 +16,7 @@ from serving.encoding import gap_bucket
 
 Ints = npt.NDArray[np.int64]
 Batch = dict[str, npt.NDArray[np.generic]]
+MET_A_BATCH = 2_000_000  # some 50 bytes each while a batch is made
 
 
 @dataclass(frozen=True)
@@ -68,34 +69,49 @@ def epoch(
     slots_a_batch: int, rng: np.random.Generator,
 ) -> Iterator[Batch]:
     """Batches of all sequences in random order, those of like length together; see `assemble`."""
-    for rows in plan(sequences, slots_a_batch, rng):
+    for rows in plan(visits, sequences, slots_a_batch, rng):
         yield assemble(visits, sequences.part(rows), user_tokens, event_types)
 
 
-def plan(sequences: Sequences, slots_a_batch: int, rng: np.random.Generator) -> list[Ints]:
-    """Rows of the sequences of each batch, in random order: at most `slots_a_batch` slots, padding included."""
+def plan(visits: Visits, sequences: Sequences, slots_a_batch: int, rng: np.random.Generator) -> list[Ints]:
+    """Rows of the sequences of each batch, in random order.
+
+    A batch has at most `slots_a_batch` slots, padding included, and at most MET_A_BATCH (question, met event) pairs,
+    of which a user with n events has n^2 / 2. A sequence that is above either is a batch of its own.
+    """
     # Sorting by length with noise keeps batches random without padding everything to the longest.
     length = sequences.last - sequences.first
     order = np.argsort(length * rng.uniform(0.9, 1.1, len(length)) + rng.uniform(0, 0.9, len(length)), kind="stable")
     size = length[order] + 1
+    before = visits.event_ptr[sequences.last - 1] - visits.event_ptr[visits.user_ptr[sequences.user]]
+    met = ((sequences.last - sequences.target) * before)[order]
     batches, start = [], 0
     while start < len(order):
-        ahead = size[start : start + max(slots_a_batch // int(size[start]), 1)]
-        padded = np.maximum.accumulate(ahead) * np.arange(1, len(ahead) + 1)
-        end = start + max(int(np.searchsorted(padded, slots_a_batch, side="right")), 1)
-        batches.append(order[start:end])
-        start = end
+        ahead = slice(start, start + max(slots_a_batch // int(size[start]), 1))
+        padded = np.maximum.accumulate(size[ahead]) * np.arange(1, len(size[ahead]) + 1)
+        fits = min(np.searchsorted(padded, slots_a_batch, side="right"),
+                   np.searchsorted(np.cumsum(met[ahead]), MET_A_BATCH, side="right"))
+        batches.append(order[start : start + max(int(fits), 1)])
+        start += max(int(fits), 1)
     return [batches[number] for number in rng.permutation(len(batches))]
 
 
 def assemble(
     visits: Visits, sequences: Sequences, user_tokens: npt.NDArray[np.int32], event_types: int,
-    share: Share = WHOLE,
+    share: Share = WHOLE, with_met: bool = True,
 ) -> Batch:
     """One batch as the model takes it, or a worker's share of it.
 
     A worker who has nothing to do, because a batch has fewer sequences than there are workers, takes the first
     one with a weight of zero: all have to be in step.
+
+    Args:
+        visits: what the sequences were cut from.
+        sequences: of this batch.
+        user_tokens: int32 [all users, K].
+        event_types: kinds of events there are.
+        share: which worker's part to make.
+        with_met: whether the loss asks what was met; it is most of the work.
 
     Returns:
         arrays, with B sequences of T slots (slot 0 is the start: nothing known yet), E events, Q questions,
@@ -103,7 +119,8 @@ def assemble(
         event_item int32 [E], event_slot int32 [E] (b * T + t), event_weight float32 [E],
         types float32 [B, T, types], gaps int32 [B, T], counts float32 [B, T], user int32 [B, K],
         query_slot int32 [Q], query_wait int32 [Q], query_time int64 [Q], target_query int32 [P], target_item int32 [P],
-        target_weight float32 [P], met_query int32 [M], met_item int32 [M] (met before the question).
+        target_weight float32 [P], met_query int32 [M], met_item int32 [M] (met before the question,
+        where `with_met`).
     """
     own = np.arange(share.index, len(sequences), share.workers)
     is_idle = not len(own)
@@ -133,13 +150,10 @@ def assemble(
     query_slot = asked * size + question - first[asked] + is_pooled[asked]
     wait = np.where(question > begin[asked],
                     gap_bucket(visits.time[question] - visits.time[np.maximum(question - 1, 0)]), 0)
-    # Everything that the user had met before: it is not recommended again, so it is no negative either.
-    met_query, met = _ranges(visits.event_ptr[begin[asked]], visits.event_ptr[question])
-    met_query, met = met_query[visits.is_new[met]], met[visits.is_new[met]]
     pair_query, pair = _ranges(visits.event_ptr[question], visits.event_ptr[question + 1])
     new = visits.is_new[pair]
     pair_query, pair = pair_query[new], pair[new]
-    return {
+    batch = {
         "event_item": visits.item[event], "event_slot": event_slot.astype(np.int32), "event_weight": weight,
         "types": types.reshape(len(sequences), size, event_types).astype(np.float32),
         "gaps": gaps.reshape(len(sequences), size), "counts": counts.reshape(len(sequences), size),
@@ -148,8 +162,13 @@ def assemble(
         "query_time": visits.time[question],
         "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
         "target_weight": visits.target_weight[pair] * np.float32(not is_idle),
-        "met_query": met_query.astype(np.int32), "met_item": visits.item[met],
     }
+    if with_met:
+        # Everything that the user had met before: it is not recommended again, so it is no negative either.
+        met_query, met = _ranges(visits.event_ptr[begin[asked]], visits.event_ptr[question])
+        met_query, met = met_query[visits.is_new[met]], met[visits.is_new[met]]
+        batch |= {"met_query": met_query.astype(np.int32), "met_item": visits.item[met]}
+    return batch
 
 
 def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:

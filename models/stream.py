@@ -123,15 +123,17 @@ class Stream:
     slots_a_batch: int
     seed: int
     share: Share = WHOLE
+    with_met: bool = True  # whether the loss asks what was met before each question
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of epoch `number` but for the first `skip`; see `models.batches.assemble`."""
         rng = np.random.default_rng((self.seed, number))
         for visits in self.log.windows(rng):
             sequences = cut(visits, self.slots)
-            batches = plan(sequences, self.slots_a_batch, rng)
+            batches = plan(visits, sequences, self.slots_a_batch, rng)
             for rows in batches[skip:]:
-                yield assemble(visits, sequences.part(rows), self.log.data.user_tokens, self.event_types, self.share)
+                yield assemble(visits, sequences.part(rows), self.log.data.user_tokens, self.event_types, self.share,
+                               self.with_met)
             skip = max(skip - len(batches), 0)
             del visits, sequences, batches  # before the next window is read
 

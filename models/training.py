@@ -47,13 +47,18 @@ class Fitted:
     best_recall: float  # of the members together
 
 
+def is_full(data: SnapshotData, settings: TrainSettings) -> bool:
+    """Whether the softmax runs over the whole catalogue."""
+    return data.num_items <= settings.full_softmax_below
+
+
 def build(data: SnapshotData, demand: Demand, settings: TrainSettings) -> TwoTower:
     """An untrained model for a snapshot."""
     items = ItemTower(data, demand, settings.dimension, settings.id_dropout)
     users = UserTower(settings.dimension, settings.blocks, settings.heads, settings.dropout,
                       data.spec["visits"], data.spec["user_token_count"],
                       "mixed_bfloat16" if settings.mixed_precision else "float32")
-    sampling = Sampling(data.num_items <= settings.full_softmax_below, settings.negatives)
+    sampling = Sampling(is_full(data, settings), settings.negatives)
     model = TwoTower(items, users, sampling, data.num_items)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(settings.learning_rate))
     model.sparse_optimizer = tf.keras.optimizers.legacy.Adagrad(settings.table_learning_rate)
@@ -148,7 +153,7 @@ class _Training:
         self.valid = valid.part(*borders[workers.share.index : workers.share.index + 2].tolist())
         slots = int(np.clip(visits.total("slots") / settings.steps, 256, settings.batch_slots))
         self.stream = Stream(visits, data.spec["visits"], len(data.spec["event_types"]), slots, settings.seed,
-                             workers.share)
+                             workers.share, with_met=is_full(data, settings))
         self.keeper, saved = self._open(checkpoints)
         self.state = State(**workers.document(saved.state if saved else {}))
         # Workers and resumed trainings draw other dropout; initial weights are the chief's in any case.

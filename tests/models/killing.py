@@ -20,8 +20,7 @@ REPOSITORY = CHILD.parents[2]
 # No dropout: whoever resumes, or trains with others, gets the same weights but for the order of sums.
 SETTINGS: Mapping[str, Any] = {
     "dimension": 8, "blocks": 1, "dropout": 0.0, "id_dropout": 0.0, "learning_rate": 0.01, "steps": 8, "max_epochs": 3,
-    "members": 1,
-    "checkpoint_seconds": 0,
+    "checkpoint_seconds": 0, "members": 1,
 }
 
 
@@ -49,7 +48,8 @@ class Trainings:
             child.wait()
 
     def start(
-        self, made: Snapshot, root: Path, result: Path, cluster: tuple[int, list[int]] | None = None
+        self, made: Snapshot, root: Path, result: Path, cluster: tuple[int, list[int]] | None = None,
+        settings: Mapping[str, Any] = SETTINGS,
     ) -> subprocess.Popen:
         """Start a training; `cluster` is a worker's index and the ports of all. What it says goes to `result`.log."""
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -57,7 +57,7 @@ class Trainings:
             index, ports = cluster
             environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
                                                    "task": {"type": "worker", "index": index}})
-        job = {"snapshot": made.model_dump(mode="json"), "settings": dict(SETTINGS), "root": str(root),
+        job = {"snapshot": made.model_dump(mode="json"), "settings": dict(settings), "root": str(root),
                "result": str(result)}
         with result.with_suffix(".log").open("w") as log:
             child = subprocess.Popen([sys.executable, "-W", "ignore", str(CHILD), json.dumps(job)], cwd=REPOSITORY,
@@ -71,9 +71,9 @@ def said(result: Path) -> str:
     return result.with_suffix(".log").read_text()
 
 
-def checkpoints(root: Path) -> list[Path]:
-    """Whole checkpoints below an artefact root, the newest first."""
-    return sorted(root.glob("train/.checkpoints/*/member-*/*/checkpoint-*"), reverse=True)
+def checkpoints(root: Path, member: int = 0) -> list[Path]:
+    """Whole checkpoints of a member below an artefact root, the newest first."""
+    return sorted(root.glob(f"train/.checkpoints/*/member-{member}/*/checkpoint-*"), reverse=True)
 
 
 def order(checkpoint: Path) -> int:
@@ -81,10 +81,10 @@ def order(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def wait_for(root: Path, least: int, child: subprocess.Popen, result: Path, seconds: float = 900) -> None:
+def wait_for(root: Path, least: int, child: subprocess.Popen, result: Path, member: int = 0) -> None:
     """Until there is a whole checkpoint of at least this order, as long as the child lives."""
-    until = time.monotonic() + seconds
-    while not any(order(path) >= least for path in checkpoints(root)):
+    until = time.monotonic() + 900
+    while not any(order(path) >= least for path in checkpoints(root, member)):
         assert child.poll() is None and time.monotonic() < until, said(result)
         time.sleep(0.01)
 

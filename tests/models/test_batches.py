@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batches import Sequences, Share, assemble, cut, epoch, plan
+from models.batches import MET_A_BATCH, Sequences, Share, assemble, cut, epoch, plan
 from models.visits import Visits
 from pipelines.snapshot import TRAIN, VALID, SnapshotData
 from tests.models.plain_batches import Run, plain_batches, plain_cut
@@ -56,12 +56,25 @@ def test_sequences_and_batches_are_those_of_plain_loops(counts: list[int], slots
     visits = log(counts)
     found, expected = cut(visits, slots), plain_cut(visits.user_ptr.tolist(), slots)
     assert rows(found) == expected
-    batches = plan(found, room, np.random.default_rng(seed))
+    batches = plan(visits, found, room, np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
     length = np.array([last - first for _, first, _, last in expected])
     noisy = length * rng.uniform(0.9, 1.1, len(length)) + rng.uniform(0, 0.9, len(length))
     order = np.argsort(noisy, kind="stable").tolist()
     assert sorted(batch.tolist() for batch in batches) == sorted(plain_batches(expected, order, room))
+
+
+def test_a_long_history_does_not_make_a_large_batch() -> None:
+    # One user with 4,000 events: each of 160 runs of 25 questions has up to 25 * 4,000 pairs of question and met event.
+    visits = log([4000, 3])
+    found = cut(visits, 50)
+    batches = plan(visits, found, 10**6, np.random.default_rng(0))
+    pairs = [len(assemble(visits, found.part(rows), np.zeros((2, 1), np.int32), 1)["met_item"]) for rows in batches]
+    assert sum(pairs) == 4000 * 3999 // 2 + 3
+    assert max(pairs) <= MET_A_BATCH
+    assert len(batches) <= 2 * sum(pairs) / MET_A_BATCH + 1
+    without = assemble(visits, found, np.zeros((2, 1), np.int32), 1, with_met=False)
+    assert not {"met_query", "met_item"} & set(without)
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=9), st.integers(1, 4))

@@ -16,15 +16,15 @@ from tests.models.killing import SETTINGS, Trainings, checkpoints, order, snapsh
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    made, settings = snapshot(tmp_path), TrainSettings(**SETTINGS)
-    root = tmp_path / "killed"
+    two = {**SETTINGS, "members": 2}
+    made, settings, root = snapshot(tmp_path), TrainSettings(**two), tmp_path / "killed"
     with Trainings() as trainings:
-        child = trainings.start(made, root, tmp_path / "result")
-        wait_for(root, 11, child, tmp_path / "result")
+        child = trainings.start(made, root, tmp_path / "result", settings=two)
+        wait_for(root, 11, child, tmp_path / "result", member=1)
     assert child.returncode == -signal.SIGKILL
     (folder,) = (root / "train" / ".checkpoints").iterdir()
     # The newest is damaged, as by a bit that flipped on the disk: the one before it is whole.
-    newest, before = checkpoints(root)
+    newest, before, *_ = checkpoints(root, member=1)
     (weights,) = newest.glob("weights.data-*")
     damaged = bytearray(weights.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -32,15 +32,17 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path, caplog: 
     with caplog.at_level(logging.INFO, "vitrine"):
         resumed = train(made, settings, root)
     assert "a checkpoint is damaged and left out" in caplog.text
-    resumption = re.search(r"resumed at epoch (\d+), batch (\d+) \(step (\d+)\)", caplog.text)
-    epoch, batch, step = map(int, resumption.groups())
+    # The first member was done, the second in the middle of its training, and mostly of an epoch.
+    first, second = re.findall(r"resumed at epoch (\d+), batch (\d+) \(step (\d+)\)", caplog.text)
+    assert first[:2] == ("4", "0")
+    epoch, batch, step = map(int, second)
     assert step + epoch - 1 == order(before)
-    assert epoch > 1  # in the middle of the training, and mostly of an epoch
+    assert epoch > 1
     assert 0 <= batch < 12
     assert not folder.exists()  # the result is sealed: nobody needs them any more
     whole = train(made, settings, tmp_path / "whole")
     curves, expected = (json.loads((Path(one.path) / "curves.json").read_text()) for one in (resumed, whole))
-    assert len(curves) == len(expected) == 3
+    assert len(curves) == len(expected) == 2 * 3
     for entry, other in zip(curves, expected, strict=True):
         assert entry == pytest.approx(other, abs=2e-3)
     assert resumed.best_epoch == whole.best_epoch
@@ -73,5 +75,6 @@ def test_a_watch_sees_each_epoch_and_may_end_the_training(tmp_path: Path, caplog
     assert "is of another training" in caplog.text
     assert "none of" in caplog.text
     # In mixed precision the weights, and what is exported, are float32.
-    assert {v.dtype.name for v in other.members.models[0].variables} == {"float32"}
-    assert {block.compute_dtype for block in other.members.models[0].users.blocks} == {"float32"}
+    (model,) = other.members.models
+    assert {v.dtype.name for v in model.variables} == {"float32"}
+    assert {block.compute_dtype for block in model.users.blocks} == {"float32"}
