@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from models.stream import Stream, VisitLog
@@ -56,10 +57,11 @@ def generate(folder: Path, events: int, seed: int = 0) -> None:
         for name, kind in kinds.items():
             column = open_memmap(folder / f"{name}.npy", "r+" if first else "w+", kind, (events,))
             column[low:high] = values[name]
-    arrays = {"indptr": indptr, "item_counts": counts, "item_tokens_indptr": np.arange(ITEMS + 1),
-              "item_tokens": rng.integers(0, 1000, ITEMS).astype(np.int32),
-              "item_token_weights": np.ones(ITEMS, np.float32), "item_dense": np.zeros((ITEMS, 0), np.float32),
-              "user_tokens": rng.integers(0, 100, (users, 2)).astype(np.int32)}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "indptr": indptr, "item_counts": counts, "item_tokens_indptr": np.arange(ITEMS + 1),
+        "item_tokens": rng.integers(0, 1000, ITEMS).astype(np.int32),
+        "item_token_weights": np.ones(ITEMS, np.float32), "item_dense": np.zeros((ITEMS, 0), np.float32),
+        "user_tokens": rng.integers(0, 100, (users, 2)).astype(np.int32)}
     for name, whole in arrays.items():
         np.save(folder / f"{name}.npy", whole, allow_pickle=False)
     write_json(folder / "spec.json", {"visits": VISITS, "event_types": ["view"], "user_slots": 2,
