@@ -120,7 +120,6 @@ def main(
     labels: Annotated[str | None, typer.Option(
         help="Columns to train on, by comma. Default: all that become tokens.")] = None,
     share: Annotated[float, typer.Option(min=0.01, max=0.9, help="Part of the products that is held out.")] = 0.2,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times that each picture is seen.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the training.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG to write: held-out pictures and their neighbours.")] = None,
 ) -> None:
@@ -129,8 +128,7 @@ def main(
     Example: `python -m benchmarks.images --data ../shared/datasets/fashion_images --sheet neighbours.png`
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    given = {"epochs": epochs, "seed": seed}
-    settings = ImageSettings(**{k: v for k, v in given.items() if v is not None})
+    settings = ImageSettings() if seed is None else ImageSettings(seed=seed)
     try:
         items = _read(data, category)
         chosen = _labels(items, data, labels)

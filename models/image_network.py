@@ -1,63 +1,75 @@
-"""The network of the image encoder: a small residual convolutional network (He et al. 2016)."""
+"""The network of the image encoder: one wide layer of patch filters at two scales, and a linear map above it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from models.legacy_keras import tf
-from serving.pictures import SHAPE
+from models.patch_dictionary import CONTRAST_FLOOR, PATCH
+from serving.pictures import HEIGHT, SHAPE, WIDTH
 
-# Roughly the mean and deviation of product photographs on white: the first layer meets centred numbers.
-_MEAN, _DEVIATION = 200.0, 75.0
-_STAGES = 4
+Floats = npt.NDArray[np.float32]
 
-
-class Convolution(tf.keras.layers.Layer):
-    """3 x 3 convolution and batch normalisation, which export folds into one."""
-
-    def __init__(self, channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.convolution = tf.keras.layers.Conv2D(
-            channels, 3, stride, "same", use_bias=False, kernel_initializer="he_normal")
-        # A training is some hundred steps: statistics have to follow within dozens.
-        self.norm = tf.keras.layers.BatchNormalization(momentum=0.9)
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """[n, h / stride, w / stride, channels] from [n, h, w, any]."""
-        return self.norm(self.convolution(x), training=training)
+ROWS, COLUMNS = 4, 3  # of cells, over which responses are averaged
+THUMBNAIL = 8  # pixels a side that are features of their own: what colour is where
+_STRIDES = (2, 1)  # of the filters, at the fine and the coarse scale
 
 
-class ImageNetwork(tf.keras.layers.Layer):
-    """Pictures -> vectors of length 1.
+class PatchFeatures(tf.Module):
+    """Pictures -> features.
 
-    Four stages, each of half the height and width and twice the channels of the one before; all but the first
-    with a residual block. The mean over what is left of the plane is projected to the vector, so that pictures
-    of any size above 16 pixels can be trained on.
+    At each scale: responses r of the filters to contrast-normalised patches; max(r - threshold, 0) and
+    max(-r - threshold, 0); their means over ROWS x COLUMNS cells; the square root, since means of what is mostly
+    0 are skewed. Beside them the colours of an 8 x 8 thumbnail, 0 for white and 1 for black.
     """
 
-    def __init__(self, dimension: int, width: int) -> None:
-        super().__init__(name="image_network")
-        channels = [width * 2**stage for stage in range(_STAGES)]
-        self.reduce = [Convolution(c, 2) for c in channels]
-        self.residual = [(Convolution(c), Convolution(c)) for c in channels[1:]]
-        self.project = tf.keras.layers.Dense(dimension)
+    def __init__(self, filters: Sequence[Floats], threshold: float) -> None:
+        """Take the filters [PATCH * PATCH * 3, n] of the fine and the coarse scale."""
+        super().__init__(name="patch_features")
+        self.kernels = [tf.constant(f.reshape(PATCH, PATCH, 3, -1)) for f in filters]
+        self.sums = [tf.constant(f.sum(axis=0)) for f in filters]
+        self.threshold = threshold
+        self.width = 2 * ROWS * COLUMNS * sum(f.shape[1] for f in filters) + THUMBNAIL**2 * 3
 
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Vectors float32 [n, dimension] of images [n, height, width, 3] in 0..255."""
-        x = (tf.cast(images, tf.float32) - _MEAN) / _DEVIATION
-        for stage, reduce in enumerate(self.reduce):
-            x = tf.nn.relu(reduce(x, training=training))
-            if stage:
-                first, second = self.residual[stage - 1]
-                inner = tf.nn.relu(first(x, training=training))
-                x = tf.nn.relu(x + second(inner, training=training))
-        return tf.math.l2_normalize(self.project(tf.reduce_mean(x, axis=[1, 2])), axis=-1, epsilon=1e-12)
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Features float32 [n, width] of images uint8 [n, HEIGHT, WIDTH, 3]."""
+        # The ground of a product picture is white: it becomes exactly 0, and its contrast too.
+        fine = 255.0 - tf.cast(images, tf.float32)
+        coarse = tf.nn.avg_pool2d(fine, 2, 2, "VALID")
+        parts = [self._responses(pictures, scale) for scale, pictures in enumerate((fine, coarse))]
+        cell = HEIGHT // THUMBNAIL, WIDTH // THUMBNAIL
+        colours = tf.reshape(tf.nn.avg_pool2d(fine, cell, cell, "VALID") / 255.0, (-1, THUMBNAIL**2 * 3))
+        return tf.concat([*parts, colours], axis=1)
+
+    def _responses(self, pictures: tf.Tensor, scale: int) -> tf.Tensor:
+        stride, kernel = _STRIDES[scale], self.kernels[scale]
+        mean = tf.reduce_mean(tf.nn.avg_pool2d(pictures, PATCH, stride, "VALID"), axis=-1, keepdims=True)
+        square = tf.reduce_mean(tf.nn.avg_pool2d(pictures**2, PATCH, stride, "VALID"), axis=-1, keepdims=True)
+        deviation = tf.sqrt(tf.maximum(square - mean**2, 0.0))
+        # Filters see patches less their mean: by linearity, a response less mean times the filter's sum.
+        plain = tf.nn.conv2d(pictures, kernel, stride, "VALID") - mean * self.sums[scale]
+        response = -plain / (deviation + CONTRAST_FLOOR)  # minus, since dark was made bright
+        both = tf.concat([tf.nn.relu(response - self.threshold), tf.nn.relu(-response - self.threshold)], axis=-1)
+        height, width = both.shape[1], both.shape[2]
+        cells = [
+            tf.reduce_mean(both[:, r * height // ROWS : (r + 1) * height // ROWS,
+                                c * width // COLUMNS : (c + 1) * width // COLUMNS], axis=[1, 2])
+            for r in range(ROWS) for c in range(COLUMNS)
+        ]
+        return tf.sqrt(tf.concat(cells, axis=1) + 1e-6)
 
 
-class ServedNetwork(tf.Module):
-    """The network under a fixed signature: input `image` uint8 [n, HEIGHT, WIDTH, 3], output `vector`."""
+class ImageNetwork(tf.Module):
+    """Pictures -> vectors of length 1, under a fixed signature: input `image`, output `vector`."""
 
-    def __init__(self, network: ImageNetwork) -> None:
+    def __init__(self, features: PatchFeatures, weights: Floats, bias: Floats) -> None:
+        """Take the map from features to vectors: weights [width, dimension] and bias [dimension]."""
         super().__init__(name="image_encoder")
-        self.network = network
+        self.features, self.weights, self.bias = features, tf.constant(weights), tf.constant(bias)
         self.serve = tf.function(self._vector).get_concrete_function(
             image=tf.TensorSpec([None, *SHAPE], tf.uint8, "image"))
 
     def _vector(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"vector": self.network(image)}
+        plain = tf.matmul(self.features(image), self.weights) + self.bias
+        return {"vector": tf.math.l2_normalize(plain, axis=-1, epsilon=1e-12)}

@@ -6,30 +6,29 @@ from pipelines.contracts import Document
 
 
 class ImageSettings(Document):
-    """One configuration for every catalogue: a small one is seen often, a large one until the budget is spent.
+    """One configuration for every catalogue.
 
     Attributes:
         dimension: of the vectors.
-        width: channels of the network's first stage; each further stage has twice as many.
-        epochs: times that each picture is seen.
-        max_pictures: pictures seen in all, at most; bounds the time that a large catalogue takes.
-        small_share: part of the training on half the height and width, at a quarter of the cost.
-        batch: pictures a step.
-        learning_rate: the highest, of Adam with decoupled weight decay.
-        weight_decay: of kernels and token vectors, a step and unit of learning rate.
+        fine_filters: patch filters on the whole thumbnail.
+        coarse_filters: patch filters on half its height and width.
+        threshold: that a filter's response has to exceed, in deviations.
+        ridge: penalty of the regression, in units of a feature's mean square.
+        max_pictures: a random choice of so many pictures is learned from where the catalogue has more; time and
+            memory grow with their square.
+        patches: sampled a scale for the filters.
         least_products: tokens of fewer pictured products are not learned from.
         max_tokens: the most frequent tokens alone are learned from.
-        seed: of initial weights, augmentation and the order of pictures.
+        seed: of patches, filters and the choice of pictures.
     """
 
     dimension: int = Field(64, ge=4, le=1024)
-    width: int = Field(24, ge=4, le=256)
-    epochs: int = Field(16, ge=1)
-    max_pictures: int = Field(150_000, ge=1)
-    small_share: float = Field(0.6, ge=0, le=1)
-    batch: int = Field(128, ge=2)
-    learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
+    fine_filters: int = Field(256, ge=1, le=4096)
+    coarse_filters: int = Field(512, ge=1, le=4096)
+    threshold: float = Field(0.8, ge=0)
+    ridge: float = Field(0.03, gt=0)
+    max_pictures: int = Field(8_000, ge=2)
+    patches: int = Field(60_000, ge=100)
     least_products: int = Field(5, ge=1)
-    max_tokens: int = Field(4096, ge=2)
+    max_tokens: int = Field(2048, ge=2)
     seed: int = 17

@@ -45,7 +45,7 @@ class ImageEncoder:
         if set(inputs) != {INPUT} or set(outputs) != {OUTPUT}:
             raise CorruptArtifact(f"{path} takes {sorted(inputs)} and gives {sorted(outputs)}, expected "
                                   f"{INPUT!r} and {OUTPUT!r}; {_REMEDY}")
-        shape, kind = tuple(inputs[INPUT]["shape_signature"][1:]), np.dtype(inputs[INPUT]["dtype"])
+        shape, kind = tuple(inputs[INPUT]["shape_signature"][1:].tolist()), np.dtype(inputs[INPUT]["dtype"])
         if shape != SHAPE or kind != np.uint8:
             raise CorruptArtifact(f"{path} takes {kind} [n, {shape}], expected uint8 [n, {SHAPE}]; {_REMEDY}")
         self.dimension = int(outputs[OUTPUT]["shape"][-1])

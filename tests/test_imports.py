@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("dags", "models", "pipelines", "plugins", "serving", "stack")
+PACKAGES = ("benchmarks", "dags", "models", "pipelines", "plugins", "serving", "stack")
 FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 NAMES = [path.relative_to(REPOSITORY).as_posix() for path in FILES]
 STAGES = ("ingest", "features", "train", "evaluate", "register", "index", "gate", "promote")

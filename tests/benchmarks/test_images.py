@@ -57,7 +57,7 @@ def test_the_sheet_shows_each_query_left_of_its_neighbours(tmp_path: Path) -> No
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    files, shape, colour = products(150, seed=5)
+    files, shape, colour = products(200, seed=5)
     folder = tmp_path / "shop"
     folder.mkdir()
     pd.DataFrame({
@@ -68,7 +68,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def test_the_benchmark_prints_its_table_and_draws_its_sheet(shop: Path, tmp_path: Path) -> None:
-    status, output = run("--data", str(shop), "--epochs", "2", "--sheet", str(tmp_path / "sheet.png"))
+    status, output = run("--data", str(shop), "--sheet", str(tmp_path / "sheet.png"))
     assert status == 0, output
     assert "trained on category, colour" in output
     for method in ("pixels 8 x 8", "pixels 48 x 64", "encoder"):
@@ -79,7 +79,7 @@ def test_the_benchmark_prints_its_table_and_draws_its_sheet(shop: Path, tmp_path
 
 
 def test_labels_can_be_withheld_and_must_exist(shop: Path) -> None:
-    status, output = run("--data", str(shop), "--epochs", "1", "--labels", "colour")
+    status, output = run("--data", str(shop), "--labels", "colour")
     assert (status, "trained on colour" in output) == (0, True)
     status, output = run("--data", str(shop), "--labels", "colour,brand")
     assert status == 2
