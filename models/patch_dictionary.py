@@ -28,7 +28,8 @@ def sample_patches(images: Pixels, count: int, rng: np.random.Generator) -> Floa
     y, x = rng.integers(0, height - PATCH + 1, tries), rng.integers(0, width - PATCH + 1, tries)
     found = np.stack([images[i, b : b + PATCH, a : a + PATCH].reshape(-1) for i, b, a in zip(image, y, x, strict=True)])
     patches = found[found.std(axis=1) > _FLAT].astype(np.float32)
-    return patches[rng.permutation(len(patches))[:count]]
+    chosen: Floats = patches[rng.permutation(len(patches))[:count]]
+    return chosen
 
 
 def contrast_normalised(patches: Floats) -> Floats:
