@@ -7,23 +7,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.contracts import Origin
+from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
+from pipelines.train_settings import TrainSettings
 
 # Stages with settings of their own; what ingest and promote need are options.
 CONFIGURED = tuple(stage for stage in STAGES if stage not in ("ingest", "promote"))
 
 SEARCHED = ("features", "train")  # what a search may be told, for it ends with the training
+
+Checked = TypeVar("Checked", bound=Document)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
@@ -175,6 +178,7 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Parquet file of predictions to write.")],
     model: Annotated[str, typer.Option(help="two_tower, ease, als, itemknn or popularity.")] = "two_tower",
     split: Annotated[str, typer.Option(help="valid or test.")] = "test",
+    settings: Set = None,
 ) -> None:
     """Fit on train, tune on valid, and write predictions for the protocol's scorer.
 
@@ -182,7 +186,8 @@ def benchmark(
     """
     from pipelines.benchmark import benchmark as run
 
-    console.print_json(json.dumps(run(data, out, model, split)))
+    own = parse_settings(settings, ("train",)).get("train")
+    console.print_json(json.dumps(run(data, out, model, split, _checked(TrainSettings, **own) if own else None)))
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:
@@ -210,12 +215,12 @@ def _params(data: str, as_of: datetime | None, spec: Path | None, **rest: Any) -
     moment = default_as_of(source, path) if as_of is None else as_of.replace(tzinfo=UTC)
     if as_of is None:
         console.print(f"as_of is {moment.isoformat()}: just after the last event of {data}")
-    return _checked(source=source, as_of=moment, spec=path, **rest)
+    return _checked(RetrainParams, source=source, as_of=moment, spec=path, **rest)
 
 
-def _checked(**fields: Any) -> RetrainParams:
+def _checked(kind: type[Checked], **fields: Any) -> Checked:
     try:
-        return RetrainParams(**fields)
+        return kind(**fields)
     except ValidationError as error:
         raise SettingsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
 
@@ -230,7 +235,8 @@ def _run(name: str, folder: Path, settings: Sequence[str] | None, **rest: Any) -
             raise SettingsError(f"{folder} does not say what it was made from: start again with `vitrine ingest`")
         root = inner[0]
     params = _checked(
-        source=root["source"], as_of=root["window"]["as_of"], settings=parse_settings(settings, (name,)), **rest)
+        RetrainParams, source=root["source"], as_of=root["window"]["as_of"],
+        settings=parse_settings(settings, (name,)), **rest)
     return run_stage(name, contract, params, _origin(params.reason), load_settings().of_shop(params.shop))
 
 
