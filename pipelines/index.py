@@ -27,10 +27,11 @@ from pydantic import Field
 from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
 from pipelines.errors import DataError, VitrineError
+from pipelines.panel import draw, figures
 from pipelines.progress import duration, log
 from pipelines.requests import requests_at_end, user_vectors
 from pipelines.settings import Settings
-from serving.bundle import INDEX, INDEX_CONFIG, IndexConfig, write_bundle
+from serving.bundle import FIGURES, INDEX, INDEX_CONFIG, PANEL, IndexConfig, write_bundle
 from serving.encoding import Floats
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
@@ -51,12 +52,16 @@ class IndexSettings(Document):
         recall_k: length of the lists that exact search and the index are compared by.
         recall_target: share of exact search's items at which a query searches enough.
         recall_queries: shoppers that are asked for.
+        panel_shoppers: histories that the bundle carries to be compared by, without user ids.
+        panel_seed: of their drawing.
     """
 
     exact_below: int = Field(20_000, ge=100)
     recall_k: int = Field(10, ge=1)
     recall_target: float = Field(0.97, gt=0, le=1)
     recall_queries: int = Field(500, ge=1)
+    panel_shoppers: int = Field(48, ge=0)
+    panel_seed: int = 23
 
 
 def index(registered: Registered, settings: IndexSettings, places: Settings, root: Path) -> Sealed:
@@ -95,6 +100,8 @@ def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[s
     else:
         recall = _build_apart(out, queries, settings)
     seconds = time.monotonic() - started
+    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed))
+    write_json(out / FIGURES, figures(registered, recall, settings.recall_k))
     kind = read_json(out / INDEX_CONFIG)["kind"]
     write_json(out / TIMINGS, {"index_s": seconds, "recall_queries": len(queries)})
     log.info("index: %s, %s items, recall@%d %.4f of exact search by the vectors of %s shoppers, %s",

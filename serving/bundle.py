@@ -11,6 +11,8 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
     popularity.npy     int64 [items]         rows, best-selling first
     tombstones.json    ids of items that must never be shown, whatever the index finds
     provenance.json    the contracts that led here, with their digests
+    panel.json         histories without user ids, to compare bundles by (serving/panel.py)
+    figures.json       what was measured and set, for people
     manifest.json      SHA-256 and size of all of the above, written last
 
 A folder is trusted only after every file was checked against the manifest: two indexes of one shape can
@@ -41,7 +43,8 @@ REQUIRED = frozenset({
     "item_vectors.npy", "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
     "popularity.npy", "tombstones.json", "provenance.json",
 })
-OPTIONAL = frozenset({"vocabulary.json"})
+PANEL, FIGURES = "panel.json", "figures.json"
+OPTIONAL = frozenset({"vocabulary.json", PANEL, FIGURES})
 FROM_TRAINING = ("item_vectors.npy", "item_inputs.npy", "user_tower.tflite")
 FROM_SNAPSHOT = ("items.parquet", "spec.json")
 _INDEX_PART = re.compile(rf"{INDEX}/[A-Za-z0-9_]+\.(npy|pb|pbtxt)")
@@ -131,7 +134,7 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
         snapshot: folder of the features stage.
         provenance: JSON without clock readings or paths, so that equal inputs give equal bytes.
     """
-    vocabulary = [name for name in OPTIONAL if (snapshot / name).exists()]
+    vocabulary = [name for name in ("vocabulary.json",) if (snapshot / name).exists()]
     for source, names in ((trained, FROM_TRAINING), (snapshot, [*FROM_SNAPSHOT, *vocabulary])):
         for name in names:
             if not (source / name).is_file():
@@ -142,6 +145,12 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
     np.save(target / "popularity.npy", np.argsort(-counts, kind="stable").astype(np.int64))
     write_json(target / "tombstones.json", [])
     write_json(target / "provenance.json", provenance)
+
+
+def item_ids(folder: Path) -> list[str]:
+    """Ids of the items of a bundle or snapshot folder [items], in row order."""
+    ids: list[str] = pq.read_table(folder / "items.parquet", columns=[ITEM]).column(0).cast(pa.string()).to_pylist()
+    return ids
 
 
 def check_files(folder: Path) -> dict[str, dict[str, Any]]:
