@@ -14,6 +14,7 @@ Files of the folder:
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from models import metrics as m
 from models.baselines.by_name import BASELINES
 from models.bundle_scorer import BundleScorer
 from models.ranking import Model, Ranking, rank, sample
+from models.release_data import with_valid
 from models.two_tower_scorer import TwoTowerScorer
 from pipelines import columns as c
 from pipelines.artifacts import TIMINGS, seal, stage_key, write_json
@@ -98,7 +100,13 @@ def _build(
                         "give a longer window or more events")
     log.info("evaluate: %s questions with %s answers", f"{len(queries):,}", f"{len(queries.target_event):,}")
     makers: dict[str, Callable[[], Model]] = {CHALLENGER: lambda: TwoTowerScorer.load(Path(trained.path))}
-    makers |= {name: lambda name=name: BASELINES[name](data) for name in settings.baselines}  # type: ignore[misc]
+    known = with_valid(data) if trained.is_refit else data  # baselines and slices, too, are of what was trained on
+
+    def baseline(name: str) -> Model:
+        tuned = BASELINES[name](data)
+        return tuned.refit(known) if trained.is_refit else tuned
+
+    makers |= {name: partial(baseline, name) for name in settings.baselines}
     if champion is not None:
         path, digest = releases.bundle_path(champion.bundle), champion.bundle
         makers[CHAMPION] = lambda: BundleScorer.of(Bundle.load(path, digest), data, _users(trained.snapshot))
@@ -106,7 +114,7 @@ def _build(
     documents: dict[str, dict[str, Any]] = {}
     rankings: dict[str, Ranking] = {}
     seconds: dict[str, float] = {}
-    masks = m.slice_masks(data, queries)
+    masks = m.slice_masks(known, queries)
     for name, make in makers.items():
         started = time.monotonic()
         model = make()
