@@ -128,6 +128,7 @@ class Check(Document):
     value: float | None
     threshold: float | None
     reason: str
+    rule: str = ""  # what decided: floor, estimate, non-inferiority, proven loss, bounds, trial
 
 
 class Verdict(Artifact):
