@@ -22,6 +22,7 @@ from models.legacy_keras import tf
 from models.members import Members
 from models.newcomers import newcomer_offset
 from models.ranking import rank, sample
+from models.release_data import with_valid
 from models.stream import Stream, VisitLog
 from models.two_tower import Sampling, TwoTower
 from models.user_tower import UserTower
@@ -45,6 +46,9 @@ class Fitted:
     seconds: list[float]  # one entry an epoch, training without validation
     best_epoch: int  # of the best member, in the numbering of the curves
     best_recall: float  # of the members together
+    epochs: list[int]  # of each member's best weights, from 1
+    demand: Demand
+    newcomer_offset: float
 
 
 def is_full(data: SnapshotData, settings: TrainSettings) -> bool:
@@ -93,6 +97,8 @@ def fit(
 ) -> Fitted:
     """Train each member until its validation recall@10 has not risen for `settings.patience` epochs.
 
+    With `settings.refit`, what is returned is then trained anew, on train and valid.
+
     Args:
         data: the snapshot.
         settings: all that decides the result, apart from the data.
@@ -110,47 +116,83 @@ def fit(
     if not visits.total("targets") or not len(valid):
         raise DataError(f"{visits.total('targets')} training targets and {len(valid)} validation questions: "
                         "both are needed; give a longer window")
-    demand, workers = Demand.of(data), Workers.join(cluster)
+    workers = Workers.join(cluster)
+    with workers.together():
+        chosen = _choose(data, settings, visits, valid, workers, watch, checkpoints)
+        return _refit(data, settings, chosen, workers, checkpoints) if settings.refit else chosen
+
+
+def _choose(
+    data: SnapshotData, settings: TrainSettings, visits: VisitLog, valid: Queries, workers: Workers,
+    watch: Watch | None, checkpoints: Path | None,
+) -> Fitted:
+    """Members trained on train, each with the weights of the epoch that is best on valid."""
+    demand = Demand.of(data)
     models: list[TwoTower] = []
     curves: list[dict[str, float]] = []
     seconds: list[float] = []
-    with workers.together():
-        for number in range(settings.members):
-            own = settings.model_copy(update={"seed": settings.seed + number})
-            log.info("train: member %d of %d", number + 1, settings.members)
-            member = _Training(data, demand, own, visits, valid, workers,
-                               checkpoints / f"member-{number}" if checkpoints else None)
-            before = len(curves)
+    epochs: list[int] = []
+    for number in range(settings.members):
+        own = settings.model_copy(update={"seed": settings.seed + number})
+        log.info("train: member %d of %d", number + 1, settings.members)
+        member = _Training(data, demand, own, visits, valid, workers,
+                           checkpoints / f"member-{number}" if checkpoints else None)
+        before = len(curves)
 
-            def told(epoch: int, entry: Mapping[str, float], before: int = before, number: int = number) -> None:
-                if watch is not None:
-                    watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
+        def told(epoch: int, entry: Mapping[str, float], before: int = before, number: int = number) -> None:
+            if watch is not None:
+                watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
 
-            state = member.run(told)
-            curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
-            seconds += state.epoch_seconds
-            models.append(member.measured)
+        state = member.run(told)
+        curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
+        seconds += state.epoch_seconds
+        epochs.append(state.best_epoch)
+        models.append(member.measured)
     together = Members.of(models, data, demand.last)
     is_new = np.asarray(data.item_counts) == 0
     offset = newcomer_offset(together.current(), data, valid, is_new, settings.newcomer_budget)
-    together = replace(together, prior=together.prior + is_new.astype(np.float32) * np.float32(offset))
+    together = together.raised(is_new, offset)
     recall = float((rank(together.current(), data, valid, k=10).rank > 0).mean())
     log.info("train: %d members together have valid recall@10 %.4f", len(models), recall)
     best = max(curves, key=lambda entry: entry["valid_recall@10"])
-    return Fitted(together, curves, seconds, int(best["epoch"]), recall)
+    return Fitted(together, curves, seconds, int(best["epoch"]), recall, epochs, demand, offset)
+
+
+def _refit(
+    data: SnapshotData, settings: TrainSettings, chosen: Fitted, workers: Workers, checkpoints: Path | None
+) -> Fitted:
+    """Members trained anew on train and valid, each for as many epochs as were best on valid.
+
+    What valid decided stands: epochs, demand and the offset of new items. Only test is left to measure it by.
+    """
+    data = with_valid(data)
+    visits = VisitLog.of(data, data.spec["visits"], settings.memory_mb)
+    demand = Demand.at(data, chosen.demand.half_life, chosen.demand.smoothing)
+    models: list[TwoTower] = []
+    for number, epochs in enumerate(chosen.epochs):
+        own = settings.model_copy(update={"seed": settings.seed + number, "max_epochs": epochs})
+        log.info("train: member %d of %d on train and valid, %d epochs", number + 1, settings.members, epochs)
+        member = _Training(data, demand, own, visits, None, workers,
+                           checkpoints / f"release-{number}" if checkpoints else None)
+        member.run(lambda _, __: None)
+        models.append(member.measured)
+    together = Members.of(models, data, demand.last)
+    together = together.raised(np.asarray(data.item_counts) == 0, chosen.newcomer_offset)
+    return replace(chosen, members=together, demand=demand)
 
 
 class _Training:
     """One training: model, optimisers, averages and the best weights so far, with the state that belongs to them."""
 
     def __init__(
-        self, data: SnapshotData, demand: Demand, settings: TrainSettings, visits: VisitLog, valid: Queries,
+        self, data: SnapshotData, demand: Demand, settings: TrainSettings, visits: VisitLog, valid: Queries | None,
         workers: Workers, checkpoints: Path | None,
     ) -> None:
         self.data, self.settings, self.visits, self.workers = data, settings, visits, workers
-        # Each worker ranks its part of the questions.
-        borders = np.linspace(0, len(valid), workers.share.workers + 1).astype(int)
-        self.valid = valid.part(*borders[workers.share.index : workers.share.index + 2].tolist())
+        self.valid = None
+        if valid is not None:  # each worker ranks its part of the questions
+            borders = np.linspace(0, len(valid), workers.share.workers + 1).astype(int)
+            self.valid = valid.part(*borders[workers.share.index : workers.share.index + 2].tolist())
         slots = int(np.clip(visits.total("slots") / settings.steps, 256, settings.batch_slots))
         self.stream = Stream(visits, data.spec["visits"], len(data.spec["event_types"]), slots, settings.seed,
                              workers.share, with_met=is_full(data, settings))
@@ -244,27 +286,38 @@ class _Training:
                 saved = time.monotonic()
 
     def _validate(self) -> None:
-        """Rank the validation questions, close the epoch and keep its weights where it is the best."""
+        """Rank the validation questions, close the epoch and keep its weights where it is the best.
+
+        Without questions the newest weights are the best.
+        """
         state, loss = self.state, self.state.loss / max(self.state.targets, 1)
         with self.averages.in_place():
             if self.measured is not self.model:
                 for variable, trained in zip(self.measured.variables, self.model.variables, strict=True):
                     variable.assign(trained)
-            ranks = rank(self.members.current(), self.data, self.valid, k=10).rank
-            hits, asked = self.workers.sum([(ranks > 0).sum(), len(ranks)])
-            recall = float(hits / asked)
-            is_best = recall > state.best_recall
+            recall = self._recall()
+            is_best = recall is None or recall > state.best_recall
             if is_best:
                 for best, variable in zip(self.best, self.model.variables, strict=True):
                     best.assign(variable)
-        log.info("epoch %d: loss %.4f, valid recall@10 %.4f%s, trained in %s", state.epoch, loss, recall,
-                 " (best so far)" if is_best else "", duration(state.seconds))
+        measured = {} if recall is None else {"valid_recall@10": recall}
+        log.info("epoch %d: loss %.4f%s, trained in %s", state.epoch, loss,
+                 "".join(f", valid recall@10 {v:.4f}{' (best so far)' if is_best else ''}" for v in measured.values()),
+                 duration(state.seconds))
         if is_best:
-            state.best_epoch, state.best_recall = state.epoch, recall
-        state.curves.append({"epoch": state.epoch, "loss": loss, "valid_recall@10": recall})
+            state.best_epoch, state.best_recall = state.epoch, recall or 0.0
+        state.curves.append({"epoch": state.epoch, "loss": loss, **measured})
         state.epoch_seconds.append(state.seconds)
         state.epoch, state.batches, state.questions = state.epoch + 1, 0, 0
         state.loss, state.targets, state.seconds = 0.0, 0, 0.0
+
+    def _recall(self) -> float | None:
+        """Recall@10 on the validation questions of all workers; None without questions."""
+        if self.valid is None:
+            return None
+        ranks = rank(self.members.current(), self.data, self.valid, k=10).rank
+        hits, asked = self.workers.sum([(ranks > 0).sum(), len(ranks)])
+        return float(hits / asked)
 
     def _compiled(self, batch: Mapping[str, npt.NDArray[Any]]) -> Any:
         """The training step, traced once for every shape that a batch can have: loss and number of targets."""

@@ -6,6 +6,9 @@ TIME = "timestamp"
 TYPE = "event_type"
 SESSION = "session_id"
 
+# Of items: may it be recommended today? True or false, or a stock count.
+AVAILABLE = "available"
+
 # Columns of the measuring protocol: a retrain ignores them and they are never features.
 ROW = "row_id"
 SPLIT = "split"

@@ -48,6 +48,11 @@ class Shop:
     row: npt.NDArray[np.int64]
 
 
+def is_availability(column: pd.Series) -> bool:
+    """Whether it says true or false of items, and not something else by that name."""
+    return bool(column.map(lambda value: value is None or isinstance(value, bool | np.bool_)).all())
+
+
 def rows_of(ids: pd.Series, index: pd.Index) -> npt.NDArray[np.int32]:
     """Dense row of each id; -1 for what the index does not hold."""
     return index.get_indexer(pd.Index(ids)).astype(np.int32)
@@ -85,7 +90,9 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", array, allow_pickle=False)
     shown = [c.ITEM, *dict.fromkeys(column for column in shop.display.values() if column)]
-    _write_table(items[shown], out / "items.parquet")
+    if c.AVAILABLE in items and is_availability(items[c.AVAILABLE]):
+        shown.append(c.AVAILABLE)
+    _write_table(items[list(dict.fromkeys(shown))], out / "items.parquet")
     _write_table(users[[c.USER]], out / "users.parquet")
     write_json(out / "vocabulary.json", {"items": [asdict(f) for f in item_fields], "dense": dense_notes,
                                          "users": [asdict(f) for f in user_fields]})

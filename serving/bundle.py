@@ -4,7 +4,7 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
 
     item_vectors.npy   float32 [items, D]    score = user vector . item vector; the last column is the item prior
     item_inputs.npy    float32 [items, Din]  what the visits of a history are summed from
-    items.parquet      item_id and the columns people read
+    items.parquet      item_id and the columns people read; `available`, where the shop says what may be shown
     index/             index.json names the kind; for ScaNN also its parts, by relative path, without item ids
     user_tower.tflite  user vectors from the inputs of serving/encoding.py
     spec.json          feature specification; vocabulary.json, where there is one, turns values into tokens
@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from pipelines.artifacts import CONTRACT, MANIFEST, TIMINGS, digest_of, file_digest, read_json, write_json
-from pipelines.columns import ITEM
+from pipelines.columns import AVAILABLE, ITEM
 from pipelines.contracts import Document
 from pipelines.errors import BundleRefused, CorruptArtifact
 from serving.encoding import Floats, Limits
@@ -81,6 +81,8 @@ class Bundle:
     item_ids: list[str]  # [items]
     rows: dict[str, int]  # item id -> row
     tombstones: npt.NDArray[np.int64]  # rows that are never shown
+    unavailable: npt.NDArray[np.int64]  # rows that the shop did not have when the bundle was made
+    hidden: npt.NDArray[np.int64]  # rows that no list may hold: the two together, ascending
     index: IndexConfig
     spec: dict[str, Any]
     provenance: dict[str, Any]
@@ -254,5 +256,9 @@ def _open(folder: Path, digest: str) -> Bundle:
     buried = read_json(folder / "tombstones.json")
     # An id that this bundle does not know is buried already.
     tombstones = np.array(sorted(rows[i] for i in buried if i in rows), np.int64)
-    return Bundle(folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones,
+    # Null says nothing against an item.
+    known = table.column(AVAILABLE).to_pylist() if AVAILABLE in table.column_names else []
+    unavailable = np.array([row for row, is_available in enumerate(known) if is_available is False], np.int64)
+    hidden = np.union1d(tombstones, unavailable).astype(np.int64)
+    return Bundle(folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones, unavailable, hidden,
                   _index_config(folder), spec, read_json(folder / "provenance.json"))

@@ -74,7 +74,7 @@ class Recommender:
     def recommend_many(
         self, requests: Sequence[Request], k: int, exclude_seen: bool = True
     ) -> list[list[Recommendation]]:
-        """The k best items for each request, best first, none twice, none buried.
+        """The k best items for each request, best first, none twice, none buried or unavailable.
 
         Where fewer than k items are unseen, the list is filled with best-sellers the shopper has seen,
         marked `is_fallback`; it is shorter than k only where the catalogue is.
@@ -85,7 +85,7 @@ class Recommender:
         if not requests:
             return []
         vectors = self.vectors(requests)
-        buried = self.bundle.tombstones
+        buried = self.bundle.hidden
         hidden = [np.union1d(request.history.item, buried).astype(np.int64) if exclude_seen else buried
                   for request in requests]
         rows, scores = self.retriever.search(vectors, k, hidden)
@@ -104,7 +104,7 @@ class Recommender:
             raise DataError(f"there is no item row {row}: the bundle has {self.bundle.num_items:,} items")
         plain = self.bundle.item_vectors[:, :-1]
         cosine = (plain @ plain[row] / (self.norms * self.norms[row])).astype(np.float32)
-        cosine[[row, *self.bundle.tombstones]] = -np.inf
+        cosine[[row, *self.bundle.hidden]] = -np.inf
         return [Recommendation(int(found), float(score)) for found, score in zip(*best(cosine, k), strict=True)]
 
     def _fill(self, vector: Floats, found: Rows, k: int) -> list[Recommendation]:
@@ -112,7 +112,7 @@ class Recommender:
         places = int((found == NOTHING).sum())
         if not places:
             return []
-        taken = np.concatenate([found, self.bundle.tombstones])
+        taken = np.concatenate([found, self.bundle.hidden])
         rows = self.bundle.popularity[~np.isin(self.bundle.popularity, taken)][:places]
         return [Recommendation(int(row), float(self.bundle.item_vectors[row] @ vector), True) for row in rows]
 
