@@ -7,8 +7,8 @@ import numpy as np
 
 from pipelines.artifacts import read_json
 from pipelines.contracts import Registered, Trained
+from pipelines.requests import item_ids
 from pipelines.snapshot import SnapshotData
-from serving.bundle import item_ids
 from serving.panel import Panel, Shopper
 
 EVENTS = 50  # of a history, the last ones
@@ -25,12 +25,12 @@ def draw(trained: Trained, shoppers: int, seed: int) -> Panel:
     h, now_us = data.histories, int(trained.snapshot.window.as_of.timestamp() * _SECOND_US)
     users = np.flatnonzero(np.diff(h.indptr))
     drawn = np.random.default_rng(seed).choice(users, min(shoppers, len(users)), replace=False)
-    ids, types = item_ids(data.path), data.spec["event_types"]
+    ids, types = item_ids(data), data.spec["event_types"]
     found = []
     for user in drawn:
         events = slice(max(h.indptr[user], h.indptr[user + 1] - EVENTS), h.indptr[user + 1])
         found.append(Shopper(
-            items=tuple(ids[row] for row in h.item[events]), types=tuple(types[kind] for kind in h.type[events]),
+            items=tuple(str(ids[row]) for row in h.item[events]), types=tuple(types[kind] for kind in h.type[events]),
             weights=tuple(float(weight) for weight in h.weight[events]),
             seconds_before=tuple(int(now_us - time) // _SECOND_US for time in h.time[events])))
     return Panel(shoppers=tuple(sorted(found, key=lambda one: (one.items, one.seconds_before, one.types))))

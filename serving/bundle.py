@@ -149,12 +149,6 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
     write_json(target / "provenance.json", provenance)
 
 
-def item_ids(folder: Path) -> list[str]:
-    """Ids of the items of a bundle or snapshot folder [items], in row order."""
-    ids: list[str] = pq.read_table(folder / "items.parquet", columns=[ITEM]).column(0).cast(pa.string()).to_pylist()
-    return ids
-
-
 def check_files(folder: Path) -> dict[str, dict[str, Any]]:
     """The manifest's files (path -> {"sha256", "bytes"}) of a folder that agrees with it to the byte.
 

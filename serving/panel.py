@@ -2,11 +2,9 @@
 
 panel.json holds some dozens of histories by item ids, event types and seconds before the asking, without user ids
 or user features. Years later, with the lake long gone, it still says what a bundle recommends and how much of that
-another one replaced. `python -m serving.panel BUNDLE PANEL.json K` answers it in a process of its own.
+another one replaced.
 """
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipelines.artifacts import read_json
 from pipelines.contracts import Document
-from pipelines.errors import BundleRefused, VitrineError
-from serving.bundle import PANEL, Bundle
-from serving.encoding import History
-from serving.probe import REFUSED
-from serving.recommender import Recommender, Request
+from pipelines.errors import BundleRefused
+from serving.bundle import PANEL
+from serving.probe import NamedRequest
 
 _SECOND_US = 1_000_000
 
@@ -80,36 +76,11 @@ class Panel(Document):
                 shoppers.append(Shopper(**{name: tuple(values[i] for i in at) for name, values in one}))
         return self.model_copy(update={"shoppers": tuple(shoppers)})
 
-    def requests(self, bundle: Bundle) -> list[Request]:
-        """One request a history, in the bundle's own rows; what the bundle does not know is left out."""
-        types = {name: number for number, name in enumerate(bundle.spec["event_types"])}
-        found = []
-        for one in self.shoppers:
-            events = [event for event in zip(*(values for _, values in one), strict=True)
-                      if event[0] in bundle.rows and event[1] in types]
-            # Asked at time 0: only differences of times have a meaning.
-            history = History(
-                np.array([bundle.rows[item] for item, *_ in events], np.int32),
-                np.array([-seconds * _SECOND_US for *_, seconds in events], np.int64),
-                np.array([types[kind] for _, kind, *_ in events], np.int16),
-                np.array([weight for *_, weight, _ in events], np.float32))
-            found.append(Request(history, 0, np.zeros(bundle.limits.user_slots, np.int32)))
-        return found
-
-
-def main(folder: str, panel_path: str, k: str) -> int:
-    """Print {"lists": [[item id, ...], ...]}, for nobody and then for each shopper of the panel."""
-    try:
-        bundle = Bundle.load(folder)
-        panel = Panel.model_validate(read_json(Path(panel_path)))
-        asked = panel.model_copy(update={"shoppers": (NOBODY, *panel.shoppers)}).requests(bundle)
-        answers = Recommender(bundle).recommend_many(asked, int(k))
-    except VitrineError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return REFUSED
-    print(json.dumps({"lists": [[bundle.item_ids[found.row] for found in answer] for answer in answers]}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    def requests(self, user_slots: int) -> list[NamedRequest]:
+        """One request a history, from somebody of whom no feature is known. Only differences of times matter."""
+        nobody = np.zeros(user_slots, np.int32)
+        return [
+            NamedRequest(np.array(one.items, np.str_), -_SECOND_US * np.array(one.seconds_before, np.int64),
+                         np.array(one.types, np.str_), np.array(one.weights, np.float32), 0, nobody)
+            for one in self.shoppers
+        ]

@@ -1,41 +1,28 @@
-"""A bundle's answers to a panel, by a process of its own: whatever is wrong with the bundle ends that process alone."""
+"""What a bundle of the store holds and answers, without opening it in this process."""
 
-import json
-import signal
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-from pipelines.artifacts import write_json
-from pipelines.errors import BundleRefused, VitrineError
-from serving.panel import Panel
-from serving.probe import REFUSED
+import pyarrow.parquet as pq
 
-TIMEOUT_S = 600
+from pipelines import trial
+from pipelines.artifacts import read_json
+from pipelines.columns import ITEM
+from serving.panel import NOBODY, Panel
+from serving.probe import NO_ITEM
+
+
+def items_of(bundle: Path) -> list[str]:
+    """Ids of the items of a bundle folder [items], in row order."""
+    return [str(item) for item in pq.read_table(bundle / "items.parquet", columns=[ITEM]).column(0).to_pylist()]
 
 
 def ask(bundle: Path, panel: Panel, k: int) -> list[list[str]]:
-    """Lists of up to k item ids: the first for nobody, then one for each shopper of the panel.
+    """Lists of up to k item ids, by a process of its own: the first for nobody, then one a shopper of the panel.
 
     Raises:
-        BundleRefused: the bundle does not load or answer, or its process died of it.
-        VitrineError: it did not answer in time.
+        BundleRefused: the bundle does not load or answer, or the process died of it.
+        VitrineError: the process was ended from outside, or did not answer in time.
     """
-    with tempfile.TemporaryDirectory(prefix="vitrine-panel-") as scratch:
-        write_json(Path(scratch) / "panel.json", panel)
-        command = [sys.executable, "-m", "serving.panel", str(bundle), str(Path(scratch) / "panel.json"), str(k)]
-        try:
-            done = subprocess.run(command, cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True,
-                                  errors="replace", timeout=TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise VitrineError(f"bundle {bundle} did not answer within {TIMEOUT_S} s; try again on a quieter "
-                               "machine") from error
-    if done.returncode == 0:
-        lists: list[list[str]] = json.loads(done.stdout)["lists"]
-        return lists
-    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-    if done.returncode == REFUSED:
-        raise BundleRefused(last)
-    how = f"died of {signal.Signals(-done.returncode).name}" if done.returncode < 0 else f"ended with {done.returncode}"
-    raise BundleRefused(f"bundle {bundle}: its process {how} while it loaded or answered: {last}")
+    asked = panel.model_copy(update={"shoppers": (NOBODY, *panel.shoppers)})
+    ids, _ = trial.ask(bundle, asked.requests(read_json(bundle / "spec.json")["user_slots"]), k)
+    return [[str(item) for item in row if item != NO_ITEM] for row in ids]

@@ -6,8 +6,8 @@ from typing import Any
 
 from pipelines.artifacts import read_json
 from pipelines.contracts import Document
-from pipelines.releases.asking import ask
-from serving.bundle import FIGURES, INDEX_CONFIG, item_ids
+from pipelines.releases.asking import ask, items_of
+from serving.bundle import FIGURES, INDEX_CONFIG
 from serving.panel import Panel
 from serving.store import Release, ReleaseStore
 
@@ -89,7 +89,7 @@ class _Side:
 
     def __init__(self, store: ReleaseStore, release: Release) -> None:
         self.folder = store.bundle_path(release.bundle)
-        self.items = item_ids(self.folder)
+        self.items = items_of(self.folder)
         self.panel = Panel.load(self.folder)
         registered = read_json(self.folder / "provenance.json").get("registered", {})
         trained = registered.get("evaluated", {}).get("trained", {})

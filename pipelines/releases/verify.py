@@ -5,8 +5,7 @@ from pathlib import Path
 
 from pipelines.contracts import Document
 from pipelines.errors import BundleRefused, CorruptArtifact
-from pipelines.releases.asking import ask
-from serving.bundle import item_ids
+from pipelines.releases.asking import ask, items_of
 from serving.panel import Panel
 from serving.store import Release, ReleaseStore
 
@@ -52,7 +51,7 @@ def verify(store: ReleaseStore, number: int) -> list[Finding]:
 
 def _answers(release: Release, folder: Path) -> str:
     """What was asked and came back; BundleRefused where a list is not whole."""
-    panel, known = Panel.load(folder), set(item_ids(folder))
+    panel, known = Panel.load(folder), set(items_of(folder))
     lists = ask(folder, panel, LIST)
     for number, answer in enumerate(lists):
         fault = list_fault(answer, known)
