@@ -81,6 +81,8 @@ def _build(sealed: Sealed, settings: GateSettings, out: Path) -> dict[str, Any]:
         *champion_checks(models, evaluated.champion, settings),
         at_least(f"index_recall@{sealed.recall_k}", sealed.recall, settings.min_index_recall,
                  f"{sealed.kind} index against exact search"),
+        *(at_least(f"{name}_index_recall@{sealed.recall_k}", recall, settings.min_index_recall,
+                   f"index for {name} against exact search") for name, recall in sealed.search_recalls.items()),
         *trial(sealed, settings.trial_histories, settings.trial_tolerance),
     ]
     accepted = all(check.passed for check in checks)
