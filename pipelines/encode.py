@@ -58,6 +58,11 @@ def rows_of(ids: pd.Series, index: pd.Index) -> npt.NDArray[np.int32]:
     return index.get_indexer(pd.Index(ids)).astype(np.int32)
 
 
+def in_rows(items: pd.DataFrame) -> pd.DataFrame:
+    """The item table in the order of a snapshot's rows, numbered from 0."""
+    return items.sort_values(c.ITEM, kind="stable").reset_index(drop=True)
+
+
 def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
     """Write the snapshot folder of `shop`, see pipelines/snapshot.py, and return its counts.
 
@@ -65,7 +70,7 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
         visits: slots of the user tower's sequence.
         out: an empty folder.
     """
-    items = shop.items.sort_values(c.ITEM, kind="stable").reset_index(drop=True)
+    items = in_rows(shop.items)
     known = shop.users[c.USER] if shop.users is not None else pd.Series([], dtype="str")
     user_index = pd.Index(np.unique(np.concatenate([shop.events[c.USER].to_numpy(object), known.to_numpy(object)])))
     histories, event_types = _histories(shop, user_index, pd.Index(items[c.ITEM]))

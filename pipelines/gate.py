@@ -56,6 +56,8 @@ def _build(sealed: Sealed, settings: GateSettings, places: Settings, out: Path) 
         *champion_checks(evidence.models, evaluated.champion, evidence.pairs, evidence.shared, settings),
         at_least(f"index_recall@{sealed.recall_k}", sealed.recall, settings.min_index_recall,
                  f"{sealed.kind} index against exact search"),
+        *(at_least(f"{name}_index_recall@{sealed.recall_k}", recall, settings.min_index_recall,
+                   f"index for {name} against exact search") for name, recall in sealed.search_recalls.items()),
         *trial(sealed, settings.trial_shoppers, settings.trial_tolerance),
     ]
     accepted = all(check.passed for check in checks)
