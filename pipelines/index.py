@@ -32,11 +32,7 @@ from pipelines.panel import draw, figures
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
-<<<<<<< HEAD
-from serving.bundle import FIGURES, INDEX, INDEX_CONFIG, PANEL, IndexConfig, write_bundle
-=======
-from serving.bundle import CONFIG, INDEX_CONFIG, IndexConfig, write_bundle
->>>>>>> main
+from serving.bundle import CONFIG, FIGURES, INDEX_CONFIG, PANEL, IndexConfig, write_bundle
 from serving.encoding import Floats
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
@@ -56,13 +52,9 @@ class IndexSettings(Document):
         exact_below: catalogues smaller than this are searched exactly.
         recall_k: length of the lists that exact search and the index are compared by.
         recall_target: share of exact search's items at which a query searches enough.
-<<<<<<< HEAD
-        recall_queries: shoppers that are asked for.
+        recall_queries: shoppers that are asked for; words and pictures too.
         panel_shoppers: histories that the bundle carries to be compared by, without user ids.
         panel_seed: of their drawing.
-=======
-        recall_queries: shoppers that are asked for; words and pictures too.
->>>>>>> main
     """
 
     exact_below: int = Field(20_000, ge=100)
@@ -103,6 +95,8 @@ def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[s
         started = time.monotonic()
         recalls[space.asked_by] = _build_one(out, space, settings)
         timings |= {f"{space.folder}_s": time.monotonic() - started, f"{space.asked_by}_asked": len(space.queries)}
+    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed))
+    write_json(out / FIGURES, figures(registered, recalls, settings.recall_k))
     write_json(out / TIMINGS, timings)
     return {"registered": registered, "kind": read_json(out / INDEX_CONFIG)["kind"], "recall": recalls.pop(SHOPPERS),
             "recall_k": settings.recall_k, "search_recalls": recalls}
@@ -122,23 +116,11 @@ def _build_one(out: Path, space: Space, settings: IndexSettings) -> float:
         answers = ExactAnswers(np.concatenate(blocks, axis=1), space.queries, settings.recall_k)
         recall = answers.recall(ExactRetriever(*blocks))
     else:
-<<<<<<< HEAD
-        recall = _build_apart(out, queries, settings)
-    seconds = time.monotonic() - started
-    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed))
-    write_json(out / FIGURES, figures(registered, recall, settings.recall_k))
-    kind = read_json(out / INDEX_CONFIG)["kind"]
-    write_json(out / TIMINGS, {"index_s": seconds, "recall_queries": len(queries)})
-    log.info("index: %s, %s items, recall@%d %.4f of exact search by the vectors of %s shoppers, %s",
-             kind, f"{len(vectors):,}", settings.recall_k, recall, f"{len(queries):,}", duration(seconds))
-    return {"registered": registered, "kind": kind, "recall": recall, "recall_k": settings.recall_k}
-=======
         recall = _build_apart(out, space, settings)
     log.info("index: %s, %s items, recall@%d %.4f of exact search by the vectors of %s %s, %s",
              read_json(out / space.folder / CONFIG)["kind"], f"{len(blocks[0]):,}", settings.recall_k, recall,
              f"{len(space.queries):,}", space.asked_by, duration(time.monotonic() - started))
     return recall
->>>>>>> main
 
 
 def provenance(registered: Registered) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a bundle carries for comparisons: a panel of histories, and what was measured and set when it was made."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,17 @@ def draw(trained: Trained, shoppers: int, seed: int) -> Panel:
     return Panel(shoppers=tuple(sorted(found, key=lambda one: (one.items, one.seconds_before, one.types))))
 
 
-def figures(registered: Registered, recall: float, recall_k: int) -> dict[str, Any]:
+def figures(registered: Registered, recalls: Mapping[str, float], recall_k: int) -> dict[str, Any]:
     """What a person compares two bundles by and the bundle's own files do not say.
 
     Args:
         registered: the chain that the bundle is made of.
-        recall: of the index against exact search, at `recall_k`.
+        recalls: what an index is asked by -> its recall against exact search, at `recall_k`.
     """
     evaluated = registered.evaluated
     measured = read_json(Path(evaluated.path) / "metrics.json").get(CHALLENGER, {})
     return {
         "format": 1, "metrics": measured.get("metrics", {}), "slices": measured.get("slices", {}),
         "settings": read_json(Path(evaluated.trained.path) / "settings.json"),
-        "index": {f"recall@{recall_k}": recall},
+        "index": {f"{asked_by} recall@{recall_k}": recall for asked_by, recall in recalls.items()},
     }
