@@ -49,11 +49,12 @@ def test_of_many_who_put_at_once_one_is_told_that_it_did(storage: Storage) -> No
         assert storage.read(f"log/{number}") == b"%d" % told.index(True) * 1000
 
 
-def test_what_is_not_there_is_not_found_and_no_error_to_list_or_delete(storage: Storage) -> None:
+def test_what_is_not_there_is_not_found_and_no_error_to_list_or_delete(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         storage.read("releases/1.json")
     with pytest.raises(FileNotFoundError):
-        storage.fetch("bundles/a/x", Path(os.devnull).parent / "never", 1)
+        storage.fetch("bundles/a/x", tmp_path / "never", 1)
+    assert not (tmp_path / "never").exists()
     assert storage.entries("releases") == []
     assert storage.folders("") == []
     storage.delete(["releases/1.json", "releases/2.json"])

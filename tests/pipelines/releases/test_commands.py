@@ -140,7 +140,7 @@ def test_the_shop_is_found_or_asked_for(places: Settings, store: ReleaseStore) -
     with pytest.raises(SettingsError, match=r"several shops have releases here: give --shop toy or --shop zebra"):
         of_one_shop(places, None)
     empty = places.model_copy(update={"store": places.store + "-none"})
-    with pytest.raises(SettingsError, match="there is no release in .*-none: run `vitrine retrain`"):
+    with pytest.raises(SettingsError, match=r"there is no release in .*-none: run `vitrine retrain`"):
         of_one_shop(empty, None)
 
 
