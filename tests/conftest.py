@@ -10,6 +10,11 @@ from tests.s3_server import S3, running_s3
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the whole suite."""
+    parser.addoption("--full-faults", action="store_true", help="Inject faults by the thousand (make faults).")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout."""
