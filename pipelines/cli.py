@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import ask
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -170,6 +171,10 @@ def tune(
     console.print(table)
     console.print(f"study {found.study}, MLflow run {found.run_id}", highlight=False, soft_wrap=True)
     console.print(f"vitrine retrain --data {data} {found.options}", highlight=False, soft_wrap=True, markup=False)
+
+
+for question in ask.COMMANDS:
+    app.command()(question)
 
 
 @app.command()

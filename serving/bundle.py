@@ -270,9 +270,10 @@ def _open(folder: Path, digest: str) -> Bundle:
     unavailable = np.array([row for row, is_available in enumerate(known) if is_available is False], np.int64)
     hidden = np.union1d(tombstones, unavailable).astype(np.int64)
     doors = Doors.load(folder)
-    surplus = [name for name in (*TEXT_FILES, *PICTURE_FILES) if (folder / name).exists() and name not in doors.files]
-    if surplus:
-        raise ValueError(f"it holds {surplus[0]}, which serves a search that {DOORS} says is closed")
+    for name in (*TEXT_FILES, *PICTURE_FILES):
+        if (folder / name).exists() != (name in doors.files):
+            raise ValueError(f"{name} is missing, which {DOORS} needs" if name in doors.files
+                             else f"it holds {name}, which serves a search that {DOORS} says is closed")
     text = pictures = None
     if doors.search.closed is None:
         text = TextPart.load(folder, _matrix(folder, ITEM_TEXT), *vectors.shape)
