@@ -30,8 +30,10 @@ from pipelines.errors import DataError, VitrineError
 from pipelines.progress import duration, log
 from pipelines.requests import requests_at_end, user_vectors
 from pipelines.settings import Settings
-from serving.bundle import INDEX, INDEX_CONFIG, IndexConfig, write_bundle
+from serving.bundle import write_bundle
+from serving.bundle_files import INDEX, INDEX_CONFIG
 from serving.encoding import Floats
+from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
 STAGE = "index"
