@@ -79,6 +79,11 @@ class Bundle:
         return len(self.item_ids)
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes of its files, about what it takes in memory."""
+        return sum(size for _, _, size, _, _ in self.stamps.values())
+
+    @property
     def limits(self) -> Limits:
         """Shape of the user tower's inputs."""
         return Limits(self.spec["visits"], len(self.spec["event_types"]), self.spec["user_slots"])
