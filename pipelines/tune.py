@@ -142,7 +142,9 @@ def _two_towers(snapshot: Snapshot) -> Fit:
         from models.legacy_keras import tf
 
         tf.keras.backend.clear_session()  # or the graphs of all trials stay in memory
-        return training.fit(data, settings, watch=watch, checkpoints=checkpoints).curves
+        # Trials are compared on valid: none of them is released.
+        own = settings.model_copy(update={"refit": False})
+        return training.fit(data, own, watch=watch, checkpoints=checkpoints).curves
 
     return fit
 

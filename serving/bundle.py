@@ -4,12 +4,20 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
 
     item_vectors.npy   float32 [items, D]    score = user vector . item vector; the last column is the item prior
     item_inputs.npy    float32 [items, Din]  what the visits of a history are summed from
-    items.parquet      item_id and the columns people read
+    items.parquet      item_id and the columns people read; `available`, where the shop says what may be shown
     index/             index.json names the kind; for ScaNN also its parts, by relative path, without item ids
     user_tower.tflite  user vectors from the inputs of serving/encoding.py
     spec.json          feature specification; vocabulary.json, where there is one, turns values into tokens
     popularity.npy     int64 [items]         rows, best-selling first
     tombstones.json    ids of items that must never be shown, whatever the index finds
+    doors.json         whether words and pictures are searched by, with what was measured, or why they are not;
+                       where they are, also
+    query*.{json,npy}, item_words.npy   the encoder of typed words, see serving/query_encoder.py
+    item_text.npy      float32 [items, S]    the text block of the items' rows
+    text_index/        as index/, over [item_vectors | item_text]
+    image_encoder.tflite                vectors of pictures
+    picture_vectors.npy, picture_rows.npy  float32 [pictured, P] and int64 [pictured], of products with a picture
+    picture_index/     as index/, over picture_vectors
     provenance.json    the contracts that led here, with their digests
     manifest.json      SHA-256 and size of all of the above, written last
 
@@ -31,15 +39,37 @@ import pyarrow as pa
 from pydantic import BaseModel, Field, TypeAdapter
 
 from pipelines.artifacts import digest_of, write_json
-from pipelines.columns import ITEM
+from pipelines.columns import AVAILABLE, ITEM
 from pipelines.errors import BundleRefused, CorruptArtifact
-from serving.bundle_files import DEFAULT_BOUNDS, INDEX, OPTIONAL, REMEDY, Bounds, check_files, refusal, stamps
+from serving.bundle_files import (
+    DEFAULT_BOUNDS,
+    INDEX,
+    ITEM_VECTORS,
+    PICTURE_INDEX,
+    REMEDY,
+    TEXT_INDEX,
+    Bounds,
+    check_files,
+    refusal,
+    stamps,
+)
+from serving.doors import (
+    DOORS,
+    IMAGE_ENCODER,
+    ITEM_TEXT,
+    PICTURE_FILES,
+    PICTURE_VECTORS,
+    TEXT_FILES,
+    Doors,
+    PicturePart,
+    TextPart,
+)
 from serving.encoding import GAP_BUCKETS, Floats, Limits
 from serving.index_files import IndexConfig, read_index
-from serving.lite_model import TowerShape, check_user_tower
+from serving.lite_model import TowerShape, check_user_tower, read_signatures
 from serving.strict_read import read_array, read_document, read_table
 
-FROM_TRAINING = ("item_vectors.npy", "item_inputs.npy", "user_tower.tflite")
+FROM_TRAINING = (ITEM_VECTORS, "item_inputs.npy", "user_tower.tflite")
 FROM_SNAPSHOT = ("items.parquet", "spec.json")
 _Ids = TypeAdapter(list[str])
 _Named = TypeAdapter(dict[str, Any])
@@ -49,6 +79,7 @@ class _Spec(BaseModel):
     """What serving reads of spec.json, with bounds within which it can be served."""
 
     event_types: list[str] = Field(min_length=1, max_length=1000)
+    event_weights: dict[str, float] = Field(min_length=1)
     visits: int = Field(ge=1, le=10_000)
     user_slots: int = Field(ge=0, le=10_000)
     user_token_count: int = Field(ge=0, lt=1 << 31)
@@ -68,7 +99,14 @@ class Bundle:
     item_ids: list[str]  # [items]
     rows: dict[str, int]  # item id -> row
     tombstones: npt.NDArray[np.int64]  # rows that are never shown
+    unavailable: npt.NDArray[np.int64]  # rows that the shop did not have when the bundle was made
+    hidden: npt.NDArray[np.int64]  # rows that no list may hold: the two together, ascending
     index: IndexConfig
+    doors: Doors
+    text: TextPart | None
+    text_index: IndexConfig | None
+    pictures: PicturePart | None
+    picture_index: IndexConfig | None
     spec: dict[str, Any]
     provenance: dict[str, Any]
     stamps: Mapping[str, tuple[int, ...]] = field(repr=False)  # of the files when their check began
@@ -138,7 +176,7 @@ class Bundle:
 
 
 def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[str, Any]) -> None:
-    """Copy the parts of a bundle into `target`, all but the index and the manifest.
+    """Copy the parts of a bundle into `target`, all but the indexes and the manifest.
 
     Args:
         target: folder that is being built.
@@ -146,8 +184,9 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
         snapshot: folder of the features stage.
         provenance: JSON without clock readings or paths, so that equal inputs give equal bytes.
     """
-    vocabulary = [name for name in OPTIONAL if (snapshot / name).exists()]
-    for source, names in ((trained, FROM_TRAINING), (snapshot, [*FROM_SNAPSHOT, *vocabulary])):
+    doors = [DOORS, *Doors.load(trained).files] if (trained / DOORS).exists() else []
+    vocabulary = [name for name in ("vocabulary.json",) if (snapshot / name).exists()]
+    for source, names in ((trained, [*FROM_TRAINING, *doors]), (snapshot, [*FROM_SNAPSHOT, *vocabulary])):
         for name in names:
             if not (source / name).is_file():
                 raise CorruptArtifact(f"{source}: {name} is missing, so that no bundle can be made; "
@@ -163,6 +202,8 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     """Open checked files; ValueError where their contents do not belong together."""
     spec = read_document(folder / "spec.json")
     served = _Spec.model_validate(spec)
+    if not served.event_weights.keys() <= set(served.event_types):
+        raise ValueError(f"spec.json weighs events {sorted(served.event_weights)} of {served.event_types}")
     vectors = read_array(folder / "item_vectors.npy", np.float32, (None, None))
     items = len(vectors)
     if not vectors.size:
@@ -187,6 +228,39 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     buried = _Ids.validate_python(read_document(folder / "tombstones.json"))
     # An id that this bundle does not know is buried already.
     tombstones = np.array(sorted(rows[i] for i in buried if i in rows), np.int64)
-    return Bundle(folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones,
-                  read_index(folder / INDEX, vectors), spec, _Named.validate_python(
-                      read_document(folder / "provenance.json")), before)
+    # Null says nothing against an item.
+    known = table.column(AVAILABLE).to_pylist() if AVAILABLE in table.column_names else []
+    unavailable = np.array([row for row, is_available in enumerate(known) if is_available is False], np.int64)
+    doors = Doors.load(folder)
+    text, text_index = _text(folder, doors, vectors)
+    pictures, picture_index = _pictures(folder, doors, items)
+    return Bundle(
+        folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones, unavailable,
+        np.union1d(tombstones, unavailable).astype(np.int64), read_index(folder / INDEX, vectors), doors, text,
+        text_index, pictures, picture_index, spec,
+        _Named.validate_python(read_document(folder / "provenance.json")), before)
+
+
+def _text(folder: Path, doors: Doors, vectors: Floats) -> tuple[TextPart | None, IndexConfig | None]:
+    """What words are searched by; nothing may be there where that door is closed."""
+    if doors.search.closed is not None:
+        _require_none(folder, *TEXT_FILES, TEXT_INDEX)
+        return None, None
+    block = read_array(folder / ITEM_TEXT, np.float32, (len(vectors), None))
+    return TextPart.load(folder, block, *vectors.shape), read_index(folder / TEXT_INDEX, vectors, block)
+
+
+def _pictures(folder: Path, doors: Doors, items: int) -> tuple[PicturePart | None, IndexConfig | None]:
+    """What photographs are searched by; nothing may be there where that door is closed."""
+    if doors.pictures.closed is not None:
+        _require_none(folder, *PICTURE_FILES, PICTURE_INDEX)
+        return None, None
+    vectors = read_array(folder / PICTURE_VECTORS, np.float32, (None, None))
+    read_signatures(folder / IMAGE_ENCODER)
+    return PicturePart.load(folder, vectors, items), read_index(folder / PICTURE_INDEX, vectors)
+
+
+def _require_none(folder: Path, *names: str) -> None:
+    surplus = [name for name in names if (folder / name).exists()]
+    if surplus:
+        raise ValueError(f"it holds {surplus[0]}, which serves a search that {DOORS} says is closed")

@@ -16,22 +16,26 @@ from pydantic import Field, ValidationError
 from pipelines.artifacts import CONTRACT, MANIFEST, TIMINGS
 from pipelines.contracts import Document
 from pipelines.errors import BundleRefused, CorruptArtifact
+from serving.doors import DOORS, PICTURE_FILES, TEXT_FILES
 from serving.strict_read import DOCUMENT_BYTES, read_document
 
-INDEX = "index"
-INDEX_CONFIG = f"{INDEX}/index.json"
+ITEM_VECTORS = "item_vectors.npy"
+INDEX, TEXT_INDEX, PICTURE_INDEX = "index", "text_index", "picture_index"
+INDEXES = (INDEX, TEXT_INDEX, PICTURE_INDEX)
+CONFIG = "index.json"
+INDEX_CONFIG = f"{INDEX}/{CONFIG}"
 REQUIRED = frozenset({
-    "item_vectors.npy", "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
+    ITEM_VECTORS, "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
     "popularity.npy", "tombstones.json", "provenance.json",
 })
-OPTIONAL = frozenset({"vocabulary.json"})
+OPTIONAL = frozenset({"vocabulary.json", DOORS, *TEXT_FILES, *PICTURE_FILES})
 # What ScaNN 1.4 writes for the one kind of index that the index stage builds. Its searcher unpickles a
 # scann_docids.pkl wherever it finds one, so that such a name stands in no table.
 SCANN_PARTS = frozenset({
     "scann_assets.pbtxt", "scann_config.pb", "ah_codebook.pb", "serialized_partitioner.pb", "datapoint_to_token.npy",
     "hashed_dataset.npy", "dataset.npy",
 })
-KNOWN = REQUIRED | OPTIONAL | {f"{INDEX}/{part}" for part in SCANN_PARTS}
+KNOWN = REQUIRED | OPTIONAL | {f"{index}/{part}" for index in INDEXES for part in (CONFIG, *SCANN_PARTS)}
 _FOLDERS = frozenset(name.rpartition("/")[0] for name in KNOWN) - {""}
 # Of the stage that made the folder: they may lie there, and nobody who serves reads them.
 _BESIDE = frozenset({MANIFEST, CONTRACT, TIMINGS})

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.contracts import Document
-from serving.bundle_files import INDEX_CONFIG, SCANN_PARTS
+from serving.bundle_files import CONFIG, SCANN_PARTS
 from serving.encoding import Floats
 from serving.strict_read import read_array, read_document
 
@@ -50,18 +50,22 @@ class IndexConfig(Document):
         return self
 
 
-def read_index(folder: Path, item_vectors: Floats) -> IndexConfig:
-    """The configuration of the index in `folder`, whose files belong to `item_vectors` [items, D].
+def read_index(folder: Path, *blocks: Floats) -> IndexConfig:
+    """The configuration of the index in `folder`, whose files belong to the vectors that it has to be of.
+
+    Args:
+        folder: of the index.
+        blocks: those vectors, [items, columns], in one array or in several side by side.
 
     Raises:
-        ValueError: a part is missing or surplus, leads outside the folder, or is of other items.
+        ValueError: a part is missing or surplus, leads outside the folder, or is of other vectors.
         CorruptArtifact: index.json is not readable.
     """
     try:
-        config = IndexConfig.model_validate(read_document(folder / Path(INDEX_CONFIG).name))
+        config = IndexConfig.model_validate(read_document(folder / CONFIG))
     except ValidationError as error:
-        raise ValueError(f"{INDEX_CONFIG}: {error}") from error
-    parts = {path.name for path in folder.iterdir()} - {Path(INDEX_CONFIG).name}
+        raise ValueError(f"{folder.name}/{CONFIG}: {error}") from error
+    parts = {path.name for path in folder.iterdir()} - {CONFIG}
     if config.kind == "exact":
         if parts:
             raise ValueError(f"an exact index has no parts, {folder.name}/ holds {sorted(parts)}")
@@ -70,15 +74,19 @@ def read_index(folder: Path, item_vectors: Floats) -> IndexConfig:
         raise ValueError(f"{folder.name}/ lacks {sorted(SCANN_PARTS - parts)} of a ScaNN index, and has "
                          f"{sorted(parts - SCANN_PARTS)} too many")
     _check_assets(folder)
-    items, width = item_vectors.shape
+    items, width = len(blocks[0]), sum(block.shape[1] for block in blocks)
     tokens = read_array(folder / ASSETS["TOKENIZATION_NPY"], np.int32, (items,))
     if tokens.min() < 0 or tokens.max() >= (config.leaves or 0):
-        raise ValueError(f"{ASSETS['TOKENIZATION_NPY']} names leaves {tokens.min()} to {tokens.max()} of "
+        raise ValueError(f"{folder.name}/{ASSETS['TOKENIZATION_NPY']} names leaves {tokens.min()} to {tokens.max()} of "
                          f"{config.leaves}")
     read_array(folder / ASSETS["AH_DATASET_NPY"], np.uint8, (items, (width + 1) // 2))
     # Two indexes of one shape mix without an error: what this one was built of has to be these very vectors.
-    if not np.array_equal(read_array(folder / ASSETS["DATASET_NPY"], np.float32, (items, width)), item_vectors):
-        raise ValueError(f"{ASSETS['DATASET_NPY']} holds other vectors than item_vectors.npy: two bundles were mixed")
+    dataset, first = read_array(folder / ASSETS["DATASET_NPY"], np.float32, (items, width)), 0
+    for block in blocks:
+        if not np.array_equal(dataset[:, first : first + block.shape[1]], block):
+            raise ValueError(f"{folder.name}/{ASSETS['DATASET_NPY']} holds other vectors than the bundle: two bundles "
+                             "were mixed")
+        first += block.shape[1]
     return config
 
 

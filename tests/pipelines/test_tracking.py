@@ -91,7 +91,8 @@ def as_registered(written: dict[str, str], tmp_path: Path) -> Registered:
     artifact = {"path": str(tmp_path), "key": "k", "digest": "d"}
     snapshot = Snapshot(**artifact, window=Window(as_of=datetime(2011, 12, 10, tzinfo=UTC)), users=1, items=1, events=1,
                         train_events=1, valid_targets=1, test_targets=1)
-    trained = Trained(**artifact, snapshot=snapshot, dimension=3, epochs=2, best_epoch=2, valid_recall_at_10=0.5)
+    trained = Trained(**artifact, snapshot=snapshot, dimension=3, epochs=2, best_epoch=2, is_refit=False,
+                      valid_recall_at_10=0.5)
     evaluated = Evaluated(**artifact, trained=trained, parent=None, champion=None, metrics={}, baselines={})
     return Registered(**artifact, evaluated=evaluated, **written)
 

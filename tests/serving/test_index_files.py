@@ -35,7 +35,7 @@ def folder(built: Path, tmp_path: Path) -> Path:
 def test_what_the_index_stage_builds_is_accepted_and_searches(folder: Path) -> None:
     config = read_index(folder, VECTORS)
     assert (config.kind, config.leaves) == ("scann", 40)  # 2 sqrt(400)
-    rows, _ = ScannRetriever.load(folder, VECTORS, config).search(VECTORS[:1], 1)
+    rows, _ = ScannRetriever.load(folder, config, VECTORS).search(VECTORS[:1], 1)
     assert rows.shape == (1, 1)
 
 
@@ -101,4 +101,4 @@ def test_other_configurations_are_refused(folder: Path, change: dict[str, object
 def test_item_ids_of_scann_are_not_even_unpickled_where_the_checks_were_skipped(folder: Path) -> None:
     (folder / "scann_docids.pkl").write_bytes(b"cos\n_exit\n(I7\ntR.")  # ends the process that unpickles it
     config = IndexConfig(kind="scann", leaves=40, leaves_to_search=40, reorder=400)
-    assert ScannRetriever.load(folder, VECTORS, config).search(VECTORS[:1], 3)[0].shape == (1, 3)
+    assert ScannRetriever.load(folder, config, VECTORS).search(VECTORS[:1], 3)[0].shape == (1, 3)
