@@ -31,8 +31,10 @@ from pipelines.errors import DataError, VitrineError
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
-from serving.bundle import CONFIG, INDEX_CONFIG, IndexConfig, write_bundle
+from serving.bundle import write_bundle
+from serving.bundle_files import CONFIG, INDEX_CONFIG
 from serving.encoding import Floats
+from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
 STAGE = "index"

@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipelines.artifacts import MANIFEST, digest_of, sync_folder, sync_parent
 from pipelines.contracts import Document, UtcTime
 from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict
-from serving.bundle import check_files
+from serving.bundle_files import check_files
 
 BUNDLES, RELEASES = "bundles", "releases"
 FORMAT = 1
