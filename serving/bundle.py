@@ -19,6 +19,8 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
     picture_vectors.npy, picture_rows.npy  float32 [pictured, P] and int64 [pictured], of products with a picture
     picture_index/     as index/, over picture_vectors
     provenance.json    the contracts that led here, with their digests
+    panel.json         histories without user ids, to compare bundles by (serving/panel.py)
+    figures.json       what was measured and set, for people
     manifest.json      SHA-256 and size of all of the above, written last
 
 A folder is trusted only after every file was checked against the manifest (bundle_files.py): two indexes of one

@@ -28,7 +28,8 @@ REQUIRED = frozenset({
     ITEM_VECTORS, "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
     "popularity.npy", "tombstones.json", "provenance.json",
 })
-OPTIONAL = frozenset({"vocabulary.json", DOORS, *TEXT_FILES, *PICTURE_FILES})
+PANEL, FIGURES = "panel.json", "figures.json"
+OPTIONAL = frozenset({"vocabulary.json", PANEL, FIGURES, DOORS, *TEXT_FILES, *PICTURE_FILES})
 # What ScaNN 1.4 writes for the one kind of index that the index stage builds. Its searcher unpickles a
 # scann_docids.pkl wherever it finds one, so that such a name stands in no table.
 SCANN_PARTS = frozenset({
