@@ -37,6 +37,10 @@ Floats = npt.NDArray[np.float32]
 Watch = Callable[[int, Mapping[str, float]], None]  # number of an epoch and its entry of the curves
 
 
+class Enough(Exception):
+    """What a watch raises to end a training of one process: the best weights so far are its result."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """Trained members with the weights of their best epochs."""
@@ -102,7 +106,8 @@ def fit(
     Args:
         data: the snapshot.
         settings: all that decides the result, apart from the data.
-        watch: called by the chief after each epoch that is trained in this call; what it raises ends the training.
+        watch: called by the chief after each epoch that is trained in this call; what it raises ends the training,
+            `Enough` with a result: of the members that were begun, each by its best epoch.
         checkpoints: folder to resume from and to write to; only the chief's counts. None for no checkpoints.
         cluster: the workers that train together, all with the same data and settings; None for this process alone.
 
@@ -143,11 +148,17 @@ def _choose(
             if watch is not None:
                 watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
 
-        state = member.run(told)
+        is_over = number + 1 == settings.members
+        try:
+            state = member.run(told)
+        except Enough:
+            state, is_over = member.finish(), True
         curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
         seconds += state.epoch_seconds
         epochs.append(state.best_epoch)
         models.append(member.measured)
+        if is_over:
+            break
     together = Members.of(models, data, demand.last)
     is_new = np.asarray(data.item_counts) == 0
     offset = newcomer_offset(together.current(), data, valid, is_new, settings.newcomer_budget)
@@ -260,9 +271,13 @@ class _Training:
                 watch(len(state.curves), state.curves[-1])
         if len(state.curves) < self.settings.max_epochs:
             log.info("train: stopped early, no better epoch since %d", state.best_epoch)
+        return self.finish()
+
+    def finish(self) -> State:
+        """Give the model the weights of its best epoch."""
         for variable, best in zip(self.measured.variables, self.best, strict=True):
             variable.assign(best)
-        return state
+        return self.state
 
     def _epoch(self) -> None:
         """The batches of the epoch that are left."""
@@ -343,6 +358,6 @@ class _Training:
 
 
 def _averaged(model: TwoTower) -> list[Any]:
-    """The weights that are averaged: all, but for the tables of a large catalogue, where a step moves few rows."""
-    large = set() if model.sampling.is_full else {model.num_items}
-    return [v for v in model.trainable_variables if v.shape.rank == 0 or v.shape[0] not in large]
+    """The weights that are averaged: all, but for the tables of which a step touches few rows."""
+    tables = {table.ref() for table in model.tables}
+    return [v for v in model.trainable_variables if v.ref() not in tables]
