@@ -13,7 +13,7 @@ from models.averages import Averages
 from models.batches import Batch, assemble, cut
 from models.demand import Demand
 from models.legacy_keras import tf
-from models.training import build
+from models.member_training import build
 from models.two_tower import TwoTower
 from models.visits import Visits
 from pipelines.errors import DataError

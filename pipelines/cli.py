@@ -193,20 +193,27 @@ def benchmark(
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:
     """`stage.field=value` pairs as nested settings; values are JSON where they can be, else text.
 
+    A field may be a group of settings: `train.search.steps=500` is {"train": {"search": {"steps": 500}}}.
+
     Raises:
-        SettingsError: a pair has another form or names none of `stages`.
+        SettingsError: a pair has another form, names none of `stages`, or a group that another pair gives a value.
     """
     found: dict[str, dict[str, Any]] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
-        stage, dot, field = name.partition(".")
-        if not (equals and dot and field and stage in stages):
+        stage, *groups = name.split(".")
+        if not (equals and groups and all(groups) and stage in stages):
             raise SettingsError(f"--set {pair}: write STAGE.FIELD=VALUE, for example train.dimension=32; "
                                 f"the stage here is {' or '.join(stages)}")
+        place = found.setdefault(stage, {})
+        for group in groups[:-1]:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"--set {pair}: {group} has the value {place!r} by another --set; give one of them")
         try:
-            found.setdefault(stage, {})[field] = json.loads(value)
+            place[groups[-1]] = json.loads(value)
         except ValueError:
-            found.setdefault(stage, {})[field] = value
+            place[groups[-1]] = value
     return found
 
 

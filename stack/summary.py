@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.columns import PURCHASE
 from pipelines.contracts import Evaluated, Verdict
 from pipelines.errors import DataError
 from pipelines.snapshot import Histories, SnapshotData
@@ -21,7 +22,6 @@ METRICS = ("recall@10", "recall@50", "ndcg@10", "coverage@10")
 CUSTOMERS, PRODUCTS, BOUGHT = 3, 10, 5
 # Fewer purchases say too little about a customer to judge the recommendations by eye.
 ENOUGH = 5
-PURCHASE = "purchase"
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:

@@ -30,6 +30,7 @@ DAY_US = 86_400_000_000
 NOW_US = int(AS_OF.timestamp()) * 1_000_000
 NO_TOKENS = np.zeros(1, np.int32)
 METRICS = {"recall@10": 0.2, "recall@50": 0.4, "ndcg@10": 0.1, "coverage@10": 0.5}
+EVENTS = 1000  # of the evaluation
 BASELINES = ("popularity", "als", "itemknn", "ease")
 
 
@@ -68,7 +69,7 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
         np.save(folder / f"{name}.npy", array)
     write_json(folder / "spec.json", {
         "format": 1, "event_types": ["purchase"], "visits": VISITS, "user_slots": 1, "user_token_count": 3,
-        "item_token_count": 1, "dense": 0, "item_fields": [], "user_fields": [],
+        "item_token_count": 1, "dense": 0, "event_weights": {"purchase": 1.0}, "item_fields": [], "user_fields": [],
         "display": {"title": "name", "category": None, "price": None, "image": None},
     })
     write_json(folder / "vocabulary.json", {})
@@ -155,7 +156,7 @@ def make_registered(
     models = model_figures() if metrics is None else metrics
 
     def build_evaluated(out: Path) -> dict[str, Any]:
-        write_json(out / "metrics.json", models)
+        write_evaluation(out, models)
         return {"trained": trained, "parent": parent, "champion": champion, "metrics": METRICS,
                 "baselines": {name: models[name]["metrics"] for name in BASELINES if name in models}}
 
@@ -167,6 +168,25 @@ def make_registered(
                 "model_version": "1"}
 
     return seal(Registered, root, "register", key, build_registered)
+
+
+def write_evaluation(out: Path, models: dict[str, Any]) -> None:
+    """The files of an evaluation of EVENTS events, one a user, that give each model its recall@10.
+
+    Who finds more finds all that another does, and more. Every other event is a new user's. Champion and challenger
+    share 6 of their first 10.
+    """
+    write_json(out / "metrics.json", models)
+    place = np.random.default_rng(0).permutation(EVENTS)
+    for name, found in models.items():
+        recall = found["metrics"].get("recall@10") or 0.0
+        is_found = place < round(np.nan_to_num(recall) * EVENTS)
+        np.save(out / f"rank_{name}.npy", is_found.astype(np.int32))
+    pq.write_table(pa.table({"user_id": [f"u{n}" for n in range(EVENTS)]}), out / "targets.parquet")
+    write_json(out / "slices.json", ["new_user"])
+    np.save(out / "slices.npy", np.arange(EVENTS)[None] % 2 == 0)
+    if "champion" in models:
+        np.save(out / "shared.npy", np.full(EVENTS, 6))
 
 
 def model_figures(**champion: Any) -> dict[str, Any]:

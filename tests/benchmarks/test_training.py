@@ -21,7 +21,7 @@ from models.batches import assemble, cut
 from models.demand import Demand
 from models.legacy_keras import tf
 from models.stream import Stream, VisitLog
-from models.training import build
+from models.member_training import build
 from models.two_tower import TwoTower
 from models.visits import Visits
 from pipelines.protocol import encode_protocol

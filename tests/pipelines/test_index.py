@@ -11,6 +11,7 @@ from pipelines import index as stage
 from pipelines.errors import DataError, VitrineError
 from pipelines.index import IndexSettings, efforts, index, provenance
 from pipelines.requests import requests_at_end, user_vectors
+from pipelines.search_spaces import Space
 from pipelines.settings import Settings
 from serving.bundle import Bundle
 from tests.release_world import make_registered
@@ -81,7 +82,8 @@ def test_scann_is_built_in_a_child_alike_each_time(many_items: Path, tmp_path: P
     queries = np.random.default_rng(2).normal(size=(20, 9)).astype(np.float32)
     built = []
     for _ in range(2):
-        recall = stage._build_apart(many_items, queries, IndexSettings(recall_target=0.9))
+        space = Space("shoppers", "index", ("item_vectors.npy",), queries)
+        recall = stage._build_apart(many_items, space, IndexSettings(recall_target=0.9))
         assert recall >= 0.9
         built.append({path.name: path.read_bytes() for path in (many_items / "index").iterdir()})
         (many_items / "index").rename(tmp_path / f"index{len(built)}")
@@ -99,4 +101,5 @@ def test_a_dying_build_is_named_with_its_signal(many_items: Path, tmp_path: Path
     interpreter.chmod(0o755)
     monkeypatch.setattr(stage.sys, "executable", str(interpreter))
     with pytest.raises(VitrineError, match=said):
-        stage._build_apart(many_items, np.ones((1, 9), np.float32), IndexSettings())
+        stage._build_apart(many_items, Space("shoppers", "index", ("item_vectors.npy",), np.ones((1, 9), np.float32)),
+                           IndexSettings())
