@@ -11,9 +11,9 @@ the same events, and as many.
 For memory and time by the size of the log see `benchmarks.training_scale`.
 """
 
-import json
 import logging
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from time import process_time
 from typing import Annotated
@@ -38,7 +38,7 @@ def own_training(data: SnapshotData, settings: TrainSettings, epochs: int = 2) -
     ends: list[float] = []
     fit(data, settings.model_copy(update={**_TIMED, "max_epochs": epochs + 1, "patience": epochs + 1}),
         watch=lambda _, __: ends.append(process_time()))
-    seconds = min(after - before for before, after in zip(ends, ends[1:], strict=False))
+    seconds = min(after - before for before, after in pairwise(ends))
     positions = VisitLog.of(data, data.spec["visits"], settings.memory_mb).total("targets")
     softmax = "full" if data.num_items <= settings.full_softmax_below else "sampled"
     return Side(f"Vitrine, {softmax} softmax", positions, seconds,

@@ -15,8 +15,8 @@ from benchmarks.side_by_side import Comparison, Side, fastest
 from benchmarks.training_scale import BATCH_SLOTS, VISITS, generate
 from models.demand import Demand
 from models.legacy_keras import tf, tfrs
-from models.stream import Stream, VisitLog
 from models.member_training import build
+from models.stream import Stream, VisitLog
 from models.two_tower import TwoTower
 from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings

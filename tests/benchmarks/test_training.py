@@ -20,8 +20,8 @@ from benchmarks.training_tutorial import TutorialModel, examples, tutorial
 from models.batches import assemble, cut
 from models.demand import Demand
 from models.legacy_keras import tf
-from models.stream import Stream, VisitLog
 from models.member_training import build
+from models.stream import Stream, VisitLog
 from models.two_tower import TwoTower
 from models.visits import Visits
 from pipelines.protocol import encode_protocol
