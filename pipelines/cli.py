@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import ask, cli_releases
+from pipelines import ask, cli_ablate, cli_releases
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -34,6 +34,7 @@ app = typer.Typer(
     help="A shop's recommendations, retrained, judged and released.",
 )
 app.add_typer(cli_releases.app)
+app.add_typer(cli_ablate.app)
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]
