@@ -1,9 +1,9 @@
 """The arithmetic shop (tests/release_world.py) with columns to filter by, as a service that answers.
 
-Item i is called "Item i", is of category bags, shoes, coats, hats by i % 4, of brand Aurel (i < 20) or Belloc, of colour
-black, red, white, green, blue by i % 5, of leather (even i) or silk (odd i) and where i % 3 == 0 also of wool, and costs
-10 * (i + 1). Item 36 was sold out when the release was made. Event types are purchase (weight 1), return (0) and
-view (1).
+Item i is called "Item i", is of category bags, shoes, coats, hats by i % 4, of brand Aurel (i < 20) or Belloc, of
+colour black, red, white, green, blue by i % 5, of leather (even i) or silk (odd i) and where i % 3 == 0 also of wool,
+and costs 10 * (i + 1). Item 36 was sold out when the release was made. Event types are purchase (weight 1), return (0)
+and view (1).
 """
 
 from dataclasses import dataclass

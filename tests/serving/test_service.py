@@ -129,9 +129,9 @@ def test_every_door_keeps_to_the_filters(service: Service) -> None:
 
 
 def test_unknown_columns_are_named_with_those_that_exist(service: Service) -> None:
-    with pytest.raises(DataError, match="'size' is no categorical column.*category, brand, colour, materials"):
+    with pytest.raises(DataError, match=r"'size' is no categorical column.*category, brand, colour, materials"):
         service.recommend(Recommend(filters=Filters(columns={"size": ("L",)})))
-    with pytest.raises(DataError, match="'colour' is no numeric column.*price"):
+    with pytest.raises(DataError, match=r"'colour' is no numeric column.*price"):
         service.recommend(Recommend(filters=Filters(ranges={"colour": Range(min=1)})))
 
 
