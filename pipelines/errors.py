@@ -70,3 +70,7 @@ class TrackingError(VitrineError):
 
 class WorkerLost(VitrineError):
     """A training of several workers lost one. All of them have to be started again; they resume."""
+
+
+class NothingLive(VitrineError):
+    """There is no release that could be served: none was made yet, or none of them passed its checks."""

@@ -32,8 +32,10 @@ from pipelines.panel import draw, figures
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
-from serving.bundle import CONFIG, FIGURES, INDEX_CONFIG, PANEL, IndexConfig, write_bundle
+from serving.bundle import write_bundle
+from serving.bundle_files import CONFIG, FIGURES, INDEX_CONFIG, PANEL
 from serving.encoding import Floats
+from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
 STAGE = "index"

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipelines.artifacts import read_json
 from pipelines.contracts import Document
 from pipelines.errors import BundleRefused
-from serving.bundle import PANEL
+from serving.bundle_files import PANEL
 from serving.probe import NamedRequest
 
 _SECOND_US = 1_000_000

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from pipelines.artifacts import MANIFEST, digest_of
 from pipelines.errors import BundleRefused, SettingsError, StoreUnreachable
-from serving.bundle import check_files
+from serving.bundle_files import check_files
 from serving.release import DIGEST
 from serving.storage import Storage
 

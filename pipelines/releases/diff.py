@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.artifacts import read_json
 from pipelines.contracts import Document
 from pipelines.releases.asking import ask, items_of
-from serving.bundle import FIGURES, INDEX_CONFIG
+from serving.bundle_files import FIGURES, INDEX_CONFIG
 from serving.panel import Panel
 from serving.store import Release, ReleaseStore
 

@@ -19,7 +19,8 @@ from pipelines.contracts import Evaluated, Ingested, Snapshot, Trained, Window
 from pipelines.errors import BundleRefused, DataError, SettingsError
 from pipelines.evaluate import EvaluateSettings, evaluate
 from pipelines.snapshot import TEST, TRAIN, VALID
-from serving.bundle import INDEX_CONFIG, write_bundle
+from serving.bundle import write_bundle
+from serving.bundle_files import INDEX_CONFIG
 from serving.store import Release, ReleaseStore
 from tests.release_world import AS_OF, ITEMS, item_arrays, user_tower
 from tests.small_snapshot import Event, small_snapshot
