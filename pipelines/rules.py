@@ -99,10 +99,10 @@ def _is_finite(column: pd.Series) -> pd.Series | bool:
 
 
 def _is_written_once(column: pd.Series, is_case_told: bool = True) -> pd.Series | bool:
-    """Whether no earlier value looks the same, but for spaces, forms of a letter, or zeros that were lost."""
+    """Whether no more frequent value looks the same, but for spaces, forms of a letter, or zeros that were lost."""
     if not _is_text(column):
         return True
-    values = column.dropna().drop_duplicates()
+    values = pd.Series(column.value_counts().index, dtype="str")  # of equally frequent ones the first met goes first
     looks = values.str.normalize("NFKC").str.replace(_INVISIBLE, "", regex=True).str.strip()
     looks = looks.str.replace(r"^0+(?=\d+(\.0)?$)", "", regex=True).str.replace(r"^(\d+)\.0$", r"\1", regex=True)
     if not is_case_told:

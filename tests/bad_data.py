@@ -325,7 +325,8 @@ def written() -> Iterator[Case]:
         [("events", "amount", "almost-numbers", 1)], kept=EVENTS)
     yield Case("NaN in words", "csv", put("items", "price", "NaN"), kept=EVENTS)
     yield Case("Infinity in words", "csv", put("items", "price", "Infinity"), [("items", "price", "not-finite", 1)])
-    yield Case("a file of no bytes", "csv", lambda t: t.pop("items"), error="items", raw={"items.csv": b""})
+    yield Case("a file of no bytes", "csv", lambda t: t.pop("items"), raw={"items.csv": b""},
+               named=[("items", "item_id", "missing-column", 0), ("items", None, "no-rows", 0)])
     yield Case("two files of one table", "csv", nothing, error="keep one", raw={"items.parquet": b""})
     yield Case("no Parquet inside", "parquet", lambda t: t.pop("items"), error="cannot be read",
                raw={"items.parquet": b"PAR1 and nothing more"})
