@@ -20,5 +20,10 @@ ITEMS = "items"
 USERS = "users"
 TABLES = (EVENTS, ITEMS, USERS)
 
+# An event of this type is how people say that they bought something, where a log has several types.
+PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.
 RETURN = "return"
+
+# Of items, the first that is there: who makes or signs a product.
+BRAND = ("brand", "designer", "maker", "manufacturer")

@@ -6,6 +6,7 @@ takes a single argument:
     Ingested -> Snapshot -> Trained -> Evaluated -> Registered -> Sealed -> Verdict -> Released
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -89,6 +90,7 @@ class Trained(Artifact):
     dimension: int
     epochs: int
     best_epoch: int
+    is_refit: bool = False  # trained anew on train and valid after valid had chosen
     valid_recall_at_10: float
 
 
@@ -119,6 +121,7 @@ class Sealed(Artifact):
     kind: Literal["exact", "scann"]
     recall: float  # of the index against exact search, at `recall_k`
     recall_k: int
+    search_recalls: Mapping[str, float] = {}  # the same of the indexes for words and pictures, where there are such
 
 
 class Check(Document):

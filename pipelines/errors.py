@@ -19,8 +19,19 @@ class DataError(VitrineError):
     is_retryable = False
 
 
+class TooLittle(DataError):
+    """There is too little to learn something optional from; it is left out, and what would need it says why."""
+
+
 class SettingsError(VitrineError):
     """A setting, option or specification is wrong; the message names the key and the value."""
+
+    exit_status = 2
+    is_retryable = False
+
+
+class Unanswerable(VitrineError):
+    """The live release does not answer questions of this kind; the message says what the shop's data lack."""
 
     exit_status = 2
     is_retryable = False
@@ -49,9 +60,17 @@ class ReleaseConflict(VitrineError):
     is_retryable = False
 
 
+class StoreUnreachable(VitrineError):
+    """The serving store cannot be read or written. What serves goes on; a retry ends in the same state."""
+
+
 class TrackingError(VitrineError):
     """MLflow cannot be reached, or refuses. Nothing that serves depends on it; a retry resumes the run."""
 
 
 class WorkerLost(VitrineError):
     """A training of several workers lost one. All of them have to be started again; they resume."""
+
+
+class NothingLive(VitrineError):
+    """There is no release that could be served: none was made yet, or none of them passed its checks."""

@@ -18,6 +18,7 @@ Files of the folder:
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from models import metrics as m
 from models.baselines.by_name import BASELINES
 from models.bundle_scorer import BundleScorer
 from models.ranking import Model, Ranking, rank, sample
+from models.release_data import with_valid
 from models.two_tower_scorer import TwoTowerScorer
 from pipelines import columns as c
 from pipelines.artifacts import TIMINGS, seal, stage_key, write_json
@@ -73,12 +75,12 @@ class EvaluateSettings(Document):
     seed: int = 17
 
 
-def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Path) -> Evaluated:
+def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSettings, root: Path) -> Evaluated:
     """Measure a training against the baselines and against the live release, where there is one.
 
     Args:
         trained: the challenger, with the snapshot whose test window is asked.
-        store: serving store whose live release is the champion.
+        releases: serving store whose live release is the champion.
         settings: what is measured.
         root: of the artefacts.
 
@@ -86,7 +88,6 @@ def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Pa
         DataError: the snapshot has nothing to ask or to tune on.
         CorruptArtifact, SettingsError: the live release cannot be scored on this snapshot.
     """
-    releases = ReleaseStore(store)
     champion = releases.parent_for(trained.digest, trained.snapshot.window.as_of)
     parent = (None, None) if champion is None else (champion.number, champion.bundle)
     snapshot = trained.snapshot
@@ -111,7 +112,13 @@ def _build(
                         "give a longer window or more events")
     log.info("evaluate: %s questions with %s answers", f"{len(queries):,}", f"{len(queries.target_event):,}")
     makers: dict[str, Callable[[], Model]] = {CHALLENGER: lambda: TwoTowerScorer.load(Path(trained.path))}
-    makers |= {name: lambda name=name: BASELINES[name](data) for name in settings.baselines}  # type: ignore[misc]
+    known = with_valid(data) if trained.is_refit else data  # baselines and slices, too, are of what was trained on
+
+    def baseline(name: str) -> Model:
+        tuned = BASELINES[name](data)
+        return tuned.refit(known) if trained.is_refit else tuned
+
+    makers |= {name: partial(baseline, name) for name in settings.baselines}
     if champion is not None:
         path, digest = releases.bundle_path(champion.bundle), champion.bundle
         makers[CHAMPION] = lambda: BundleScorer.of(Bundle.load(path, digest), data, users_table(trained.snapshot))
@@ -119,7 +126,7 @@ def _build(
     documents: dict[str, dict[str, Any]] = {}
     rankings: dict[str, Ranking] = {}
     seconds: dict[str, float] = {}
-    masks = m.slice_masks(data, queries) | column_slices(
+    masks = m.slice_masks(known, queries) | column_slices(
         trained.snapshot, data, queries, item_columns=settings.item_slices, user_columns=settings.user_slices,
         most=settings.slice_values, least=settings.slice_events)
     for name, make in makers.items():

@@ -20,11 +20,11 @@ from pipelines.contracts import Sealed, Verdict
 from pipelines.evidence import K, open_evidence
 from pipelines.gate_rules import GateSettings, at_least, champion_checks, comparisons, metric_checks
 from pipelines.progress import log
+from pipelines.releases.opening import open_store
 from pipelines.replay import replay
 from pipelines.settings import Settings
 from pipelines.trial import trial
 from pipelines.verdict_page import verdict_page
-from serving.store import ReleaseStore
 
 STAGE = "gate"
 
@@ -56,6 +56,8 @@ def _build(sealed: Sealed, settings: GateSettings, places: Settings, out: Path) 
         *champion_checks(evidence.models, evaluated.champion, evidence.pairs, evidence.shared, settings),
         at_least(f"index_recall@{sealed.recall_k}", sealed.recall, settings.min_index_recall,
                  f"{sealed.kind} index against exact search"),
+        *(at_least(f"{name}_index_recall@{sealed.recall_k}", recall, settings.min_index_recall,
+                   f"index for {name} against exact search") for name, recall in sealed.search_recalls.items()),
         *trial(sealed, settings.trial_shoppers, settings.trial_tolerance),
     ]
     accepted = all(check.passed for check in checks)
@@ -63,7 +65,7 @@ def _build(sealed: Sealed, settings: GateSettings, places: Settings, out: Path) 
     replayed = None
     # A bundle that does not answer has nothing to replay with.
     if settings.replay_requests and evaluated.champion and all(c.passed for c in checks if c.rule == "trial"):
-        champion = ReleaseStore(places.store).bundle_path(evaluated.champion)
+        champion = open_store(places).bundle_path(evaluated.champion)
         replayed = replay(sealed, champion, settings.replay_requests, settings.seed)
     document = {
         "accepted": accepted, "bundle": sealed.digest, "as_of": evaluated.trained.snapshot.window.as_of.isoformat(),
