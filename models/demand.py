@@ -40,10 +40,15 @@ class Demand:
         Where the calendar does not divide train and valid there is one row, of the whole window.
         """
         window = Window.of(data)
+        return cls.at(data, *_likeliest(data, window)) if window.is_ahead else cls.at(data, np.inf, 1.0)
+
+    @classmethod
+    def at(cls, data: SnapshotData, half_life: float, smoothing: float) -> "Demand":
+        """With a half-life and a smoothing that are given; without a calendar there is no half-life."""
+        window = Window.of(data)
         if not window.is_ahead:
             last = _log_share(_counts(data, window, np.array([window.newest + 1]), np.inf)[0], 1.0)
             return cls(np.array([window.oldest]), last[None], last, np.inf, 1.0)
-        half_life, smoothing = _likeliest(data, window)
         moments = _moments(data)
         parts = _counts(data, window, np.append(moments[1:], window.newest + 1), half_life)
         span = max(window.newest - window.oldest, 1)

@@ -6,9 +6,10 @@ one inner product of longer vectors, so that index and serving know nothing of i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from models.legacy_keras import tf
 from models.ranking import Floats
@@ -31,6 +32,10 @@ class Members:
     def of(cls, models: Sequence[TwoTower], data: SnapshotData, prior: Floats) -> "Members":
         """Wrap models of one shape, which go on being trained or not."""
         return cls(models, ServedTower([model.users for model in models], data.spec), prior)
+
+    def raised(self, is_raised: npt.NDArray[np.bool_], offset: float) -> "Members":
+        """With the priors of the items `is_raised` [items] higher by `offset`."""
+        return replace(self, prior=self.prior + is_raised.astype(np.float32) * np.float32(offset))
 
     def item_matrices(self) -> tuple[Floats, Floats]:
         """Score vectors [items, M * D + 1], whose last column is the prior, and input vectors [items, M * D]."""

@@ -1,39 +1,25 @@
-"""Training of the two towers: epochs, validation after each, and the weights of the best one.
+"""Training of a release: its members one after the other, what valid decides, and the members anew on all events."""
 
-Killed anywhere, a training goes on from its last checkpoint: the order of the batches is a function of seed and
-epoch, and everything else that a step changes is saved. Only dropout draws other numbers then.
-"""
-
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from models.averages import Averages
-from models.checkpoints import Checkpoints, Saved
 from models.demand import Demand
-from models.distribution import Workers, summed
-from models.item_tower import ItemTower
-from models.legacy_keras import tf
+from models.distribution import Workers
+from models.member_training import Enough, MemberTraining, Watch
 from models.members import Members
 from models.newcomers import newcomer_offset
 from models.ranking import rank, sample
-from models.stream import Stream, VisitLog
-from models.two_tower import Sampling, TwoTower
-from models.user_tower import UserTower
-from pipelines.artifacts import stage_key
-from pipelines.errors import DataError, VitrineError
-from pipelines.progress import Progress, duration, log
+from models.release_data import with_valid
+from models.stream import VisitLog
+from models.two_tower import TwoTower
+from pipelines.errors import DataError
+from pipelines.progress import log
 from pipelines.settings import Cluster
 from pipelines.snapshot import VALID, Queries, SnapshotData
 from pipelines.train_settings import TrainSettings
-
-Floats = npt.NDArray[np.float32]
-Watch = Callable[[int, Mapping[str, float]], None]  # number of an epoch and its entry of the curves
 
 
 @dataclass(frozen=True)
@@ -45,46 +31,9 @@ class Fitted:
     seconds: list[float]  # one entry an epoch, training without validation
     best_epoch: int  # of the best member, in the numbering of the curves
     best_recall: float  # of the members together
-
-
-def is_full(data: SnapshotData, settings: TrainSettings) -> bool:
-    """Whether the softmax runs over the whole catalogue."""
-    return data.num_items <= settings.full_softmax_below
-
-
-def build(data: SnapshotData, demand: Demand, settings: TrainSettings) -> TwoTower:
-    """An untrained model for a snapshot."""
-    items = ItemTower(data, demand, settings.dimension, settings.id_dropout)
-    users = UserTower(settings.dimension, settings.blocks, settings.heads, settings.dropout,
-                      data.spec["visits"], data.spec["user_token_count"],
-                      "mixed_bfloat16" if settings.mixed_precision else "float32")
-    sampling = Sampling(is_full(data, settings), settings.negatives)
-    model = TwoTower(items, users, sampling, data.num_items)
-    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(settings.learning_rate))
-    model.sparse_optimizer = tf.keras.optimizers.legacy.Adagrad(settings.table_learning_rate)
-    return model
-
-
-@dataclass
-class State:
-    """How far a training is; with the variables, all that it needs to go on in another process."""
-
-    epoch: int = 1  # the one in progress
-    batches: int = 0  # of this epoch, that are done
-    step: int = 0  # batches of all epochs
-    loss: float = 0.0  # of this epoch, summed over targets
-    targets: int = 0
-    questions: int = 0
-    seconds: float = 0.0  # of this epoch, training without validation
-    epoch_seconds: list[float] = field(default_factory=list)
-    curves: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_recall: float = -1.0
-
-    def is_over(self, settings: TrainSettings) -> bool:
-        """Whether no further epoch is wanted."""
-        done = len(self.curves)
-        return done >= settings.max_epochs or (done > 0 and done - self.best_epoch >= settings.patience)
+    epochs: list[int]  # of each member's best weights, from 1
+    demand: Demand
+    newcomer_offset: float
 
 
 def fit(
@@ -93,10 +42,13 @@ def fit(
 ) -> Fitted:
     """Train each member until its validation recall@10 has not risen for `settings.patience` epochs.
 
+    With `settings.refit`, what is returned is then trained anew, on train and valid.
+
     Args:
         data: the snapshot.
         settings: all that decides the result, apart from the data.
-        watch: called by the chief after each epoch that is trained in this call; what it raises ends the training.
+        watch: called by the chief after each epoch that is trained in this call; what it raises ends the training,
+            `Enough` with a result: of the members that were begun, each by its best epoch.
         checkpoints: folder to resume from and to write to; only the chief's counts. None for no checkpoints.
         cluster: the workers that train together, all with the same data and settings; None for this process alone.
 
@@ -110,186 +62,72 @@ def fit(
     if not visits.total("targets") or not len(valid):
         raise DataError(f"{visits.total('targets')} training targets and {len(valid)} validation questions: "
                         "both are needed; give a longer window")
-    demand, workers = Demand.of(data), Workers.join(cluster)
+    workers = Workers.join(cluster)
+    with workers.together():
+        chosen = _choose(data, settings, visits, valid, workers, watch, checkpoints)
+        return _refit(data, settings, chosen, workers, checkpoints) if settings.refit else chosen
+
+
+def _choose(
+    data: SnapshotData, settings: TrainSettings, visits: VisitLog, valid: Queries, workers: Workers,
+    watch: Watch | None, checkpoints: Path | None,
+) -> Fitted:
+    """Members trained on train, each with the weights of the epoch that is best on valid."""
+    demand = Demand.of(data)
     models: list[TwoTower] = []
     curves: list[dict[str, float]] = []
     seconds: list[float] = []
-    with workers.together():
-        for number in range(settings.members):
-            own = settings.model_copy(update={"seed": settings.seed + number})
-            log.info("train: member %d of %d", number + 1, settings.members)
-            member = _Training(data, demand, own, visits, valid, workers,
-                               checkpoints / f"member-{number}" if checkpoints else None)
-            before = len(curves)
+    epochs: list[int] = []
+    for number in range(settings.members):
+        own = settings.model_copy(update={"seed": settings.seed + number})
+        log.info("train: member %d of %d", number + 1, settings.members)
+        member = MemberTraining(data, demand, own, visits, valid, workers,
+                                checkpoints / f"member-{number}" if checkpoints else None)
+        before = len(curves)
 
-            def told(epoch: int, entry: Mapping[str, float], before: int = before, number: int = number) -> None:
-                if watch is not None:
-                    watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
+        def told(epoch: int, entry: Mapping[str, float], before: int = before, number: int = number) -> None:
+            if watch is not None:
+                watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
 
+        is_over = number + 1 == settings.members
+        try:
             state = member.run(told)
-            curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
-            seconds += state.epoch_seconds
-            models.append(member.measured)
+        except Enough:
+            state, is_over = member.finish(), True
+        curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
+        seconds += state.epoch_seconds
+        epochs.append(state.best_epoch)
+        models.append(member.measured)
+        if is_over:
+            break
     together = Members.of(models, data, demand.last)
     is_new = np.asarray(data.item_counts) == 0
     offset = newcomer_offset(together.current(), data, valid, is_new, settings.newcomer_budget)
-    together = replace(together, prior=together.prior + is_new.astype(np.float32) * np.float32(offset))
+    together = together.raised(is_new, offset)
     recall = float((rank(together.current(), data, valid, k=10).rank > 0).mean())
     log.info("train: %d members together have valid recall@10 %.4f", len(models), recall)
     best = max(curves, key=lambda entry: entry["valid_recall@10"])
-    return Fitted(together, curves, seconds, int(best["epoch"]), recall)
+    return Fitted(together, curves, seconds, int(best["epoch"]), recall, epochs, demand, offset)
 
 
-class _Training:
-    """One training: model, optimisers, averages and the best weights so far, with the state that belongs to them."""
+def _refit(
+    data: SnapshotData, settings: TrainSettings, chosen: Fitted, workers: Workers, checkpoints: Path | None
+) -> Fitted:
+    """Members trained anew on train and valid, each for as many epochs as were best on valid.
 
-    def __init__(
-        self, data: SnapshotData, demand: Demand, settings: TrainSettings, visits: VisitLog, valid: Queries,
-        workers: Workers, checkpoints: Path | None,
-    ) -> None:
-        self.data, self.settings, self.visits, self.workers = data, settings, visits, workers
-        # Each worker ranks its part of the questions.
-        borders = np.linspace(0, len(valid), workers.share.workers + 1).astype(int)
-        self.valid = valid.part(*borders[workers.share.index : workers.share.index + 2].tolist())
-        slots = int(np.clip(visits.total("slots") / settings.steps, 256, settings.batch_slots))
-        self.stream = Stream(visits, data.spec["visits"], len(data.spec["event_types"]), slots, settings.seed,
-                             workers.share, with_met=is_full(data, settings))
-        self.keeper, saved = self._open(checkpoints)
-        self.state = State(**workers.document(saved.state if saved else {}))
-        # Workers and resumed trainings draw other dropout; initial weights are the chief's in any case.
-        tf.keras.utils.set_random_seed(settings.seed + self.state.step + 1_000_003 * workers.share.index)
-        first = next(self.stream.epoch(1))
-        with workers.strategy.scope():
-            self.model = build(data, demand, settings)
-            self.model.compute_loss(first)  # creates what is created on first use
-        self.measured = self.model
-        if settings.mixed_precision:
-            # What is validated and exported computes as the online process will.
-            self.measured = build(data, demand, settings.model_copy(update={"mixed_precision": False}))
-            self.measured.compute_loss(first)
-        self.members = Members.of([self.measured], data, demand.last)
-        self.averages = Averages(_averaged(self.model), settings.average_decay)
-        with tf.device("CPU"):
-            self.best = [tf.Variable(v, trainable=False) for v in self.model.variables]
-        self.step = self._compiled(first)
-        self._resume(saved)
-
-    def _open(self, folder: Path | None) -> tuple[Checkpoints | None, Saved | None]:
-        if folder is None or not self.workers.is_chief:
-            return None, None
-        h = self.data.histories
-        identity = stage_key("train", self.settings, self.data.spec, self.data.num_items, len(h.item),
-                             self.visits.total("events"), self.visits.window.newest)
-        keeper = Checkpoints(folder, identity)
-        return keeper, keeper.newest()
-
-    def _tensors(self) -> dict[str, list[tf.Variable]]:
-        """Every variable that a step or an epoch changes."""
-        return {"model": self.model.variables, "dense": self.model.optimizer.variables(),
-                "sparse": self.model.sparse_optimizer.variables(),
-                "averages": [self.averages.steps, *self.averages.shadows], "best": self.best}
-
-    def _resume(self, saved: Saved | None) -> None:
-        is_read = saved is not None and Checkpoints.restore(saved, self._tensors())
-        if not self.workers.document(is_read):
-            self.state = State()
-            return
-        for group in self._tensors().values():
-            self.workers.copy_from_chief(group)
-        log.info("train: resumed at epoch %d, batch %d (step %d)%s", self.state.epoch, self.state.batches,
-                 self.state.step, f" from {saved.path}" if saved else "")
-
-    def _save(self) -> None:
-        if self.keeper is not None:
-            # The end of an epoch is a moment of its own, after its last step.
-            self.keeper.save(self.state.step + len(self.state.curves), asdict(self.state), self._tensors())
-
-    def run(self, watch: Watch) -> State:
-        """All epochs that are left; the model then has the weights of the best one."""
-        model, visits, state = self.model, self.visits, self.state
-        log.info("train: %s sequences, %s questions, %s targets, %s items, %s", f"{visits.total('sequences'):,}",
-                 f"{visits.total('visits'):,}", f"{visits.total('targets'):,}", f"{self.data.num_items:,}",
-                 "full softmax" if model.sampling.is_full else f"{model.sampling.negatives} shared negatives")
-        while not state.is_over(self.settings):
-            self._epoch()
-            self._validate()
-            self._save()
-            if self.workers.is_chief:
-                watch(len(state.curves), state.curves[-1])
-        if len(state.curves) < self.settings.max_epochs:
-            log.info("train: stopped early, no better epoch since %d", state.best_epoch)
-        for variable, best in zip(self.measured.variables, self.best, strict=True):
-            variable.assign(best)
-        return state
-
-    def _epoch(self) -> None:
-        """The batches of the epoch that are left."""
-        state, workers = self.state, self.workers.share.workers
-        progress = Progress(f"epoch {state.epoch} of {self.settings.max_epochs}",
-                            self.visits.total("visits") // workers - state.questions, "questions")
-        began = saved = time.monotonic()
-        before = state.seconds
-        for batch in self.stream.epoch(state.epoch, state.batches):
-            loss, targets = (float(v) for v in self.step({k: tf.constant(v) for k, v in batch.items()}))
-            if not np.isfinite(loss):
-                raise VitrineError(f"the loss became {loss} in epoch {state.epoch}: lower learning_rate, "
-                                   f"now {self.settings.learning_rate}")
-            now = time.monotonic()
-            state.batches, state.step, state.seconds = state.batches + 1, state.step + 1, before + now - began
-            state.loss, state.targets = state.loss + loss * targets, state.targets + int(targets)
-            state.questions += len(batch["query_slot"])
-            progress.advance(len(batch["query_slot"]), f"loss {state.loss / max(state.targets, 1):.4f}")
-            if now - saved >= self.settings.checkpoint_seconds:
-                self._save()
-                saved = time.monotonic()
-
-    def _validate(self) -> None:
-        """Rank the validation questions, close the epoch and keep its weights where it is the best."""
-        state, loss = self.state, self.state.loss / max(self.state.targets, 1)
-        with self.averages.in_place():
-            if self.measured is not self.model:
-                for variable, trained in zip(self.measured.variables, self.model.variables, strict=True):
-                    variable.assign(trained)
-            ranks = rank(self.members.current(), self.data, self.valid, k=10).rank
-            hits, asked = self.workers.sum([(ranks > 0).sum(), len(ranks)])
-            recall = float(hits / asked)
-            is_best = recall > state.best_recall
-            if is_best:
-                for best, variable in zip(self.best, self.model.variables, strict=True):
-                    best.assign(variable)
-        log.info("epoch %d: loss %.4f, valid recall@10 %.4f%s, trained in %s", state.epoch, loss, recall,
-                 " (best so far)" if is_best else "", duration(state.seconds))
-        if is_best:
-            state.best_epoch, state.best_recall = state.epoch, recall
-        state.curves.append({"epoch": state.epoch, "loss": loss, "valid_recall@10": recall})
-        state.epoch_seconds.append(state.seconds)
-        state.epoch, state.batches, state.questions = state.epoch + 1, 0, 0
-        state.loss, state.targets, state.seconds = 0.0, 0, 0.0
-
-    def _compiled(self, batch: Mapping[str, npt.NDArray[Any]]) -> Any:
-        """The training step, traced once for every shape that a batch can have: loss and number of targets."""
-        fixed = ("types", "user")  # their last axis is part of the model
-        shapes = {k: [None] * (v.ndim - 1) + [v.shape[-1] if k in fixed else None] for k, v in batch.items()}
-        signature = {k: tf.TensorSpec(shapes[k], v.dtype) for k, v in batch.items()}
-        strategy = self.workers.strategy
-
-        def own_part(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            loss = self.model.train_step(inputs)["loss"]
-            targets = tf.math.count_nonzero(inputs["target_weight"], dtype=tf.float32)
-            return summed(tf.stack([loss, targets]))
-
-        def step(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            found = strategy.run(own_part, args=(inputs,))
-            self.averages.update()
-            return found
-
-        # Traced here: the optimisers' variables exist then, and can be restored.
-        traced: Callable[[dict[str, tf.Tensor]], tf.Tensor]
-        traced = tf.function(step, input_signature=[signature]).get_concrete_function()
-        return traced
-
-
-def _averaged(model: TwoTower) -> list[Any]:
-    """The weights that are averaged: all, but for the tables of a large catalogue, where a step moves few rows."""
-    large = set() if model.sampling.is_full else {model.num_items}
-    return [v for v in model.trainable_variables if v.shape.rank == 0 or v.shape[0] not in large]
+    What valid decided stands: epochs, demand and the offset of new items. Only test is left to measure it by.
+    """
+    data = with_valid(data)
+    visits = VisitLog.of(data, data.spec["visits"], settings.memory_mb)
+    demand = Demand.at(data, chosen.demand.half_life, chosen.demand.smoothing)
+    models: list[TwoTower] = []
+    for number, epochs in enumerate(chosen.epochs):
+        own = settings.model_copy(update={"seed": settings.seed + number, "max_epochs": epochs})
+        log.info("train: member %d of %d on train and valid, %d epochs", number + 1, settings.members, epochs)
+        member = MemberTraining(data, demand, own, visits, None, workers,
+                                checkpoints / f"release-{number}" if checkpoints else None)
+        member.run(lambda _, __: None)
+        models.append(member.measured)
+    together = Members.of(models, data, demand.last)
+    together = together.raised(np.asarray(data.item_counts) == 0, chosen.newcomer_offset)
+    return replace(chosen, members=together, demand=demand)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.snapshot import TRAIN, VALID, SnapshotData
+from pipelines.snapshot import TRAIN, SnapshotData
 
 _EVENTS_AT_ONCE = 1_000_000
 
@@ -16,9 +16,9 @@ _EVENTS_AT_ONCE = 1_000_000
 class Window:
     """From the oldest positive training event to the newest, microseconds; both 0 where there is none.
 
-    `is_ahead`: all of valid lies after all of train, so that the calendar divides them. Otherwise each user is
-    cut at their own last events: the time of day says nothing of what is asked next, and each user is asked
-    equally often.
+    `is_ahead`: all that is not trained on lies after all of train, so that the calendar divides them. Otherwise
+    each user is cut at their own last events: the time of day says nothing of what is asked next, and each user is
+    asked equally often.
     """
 
     oldest: int
@@ -29,14 +29,14 @@ class Window:
     def of(cls, data: SnapshotData) -> "Window":
         """The window of a snapshot."""
         never = np.iinfo(np.int64)
-        oldest, newest, first_valid = never.max, never.min, never.max
+        oldest, newest, first_asked = never.max, never.min, never.max
         for part in chunks(data):
             oldest = int(part.time.min(initial=oldest, where=part.is_trained))
             newest = int(part.time.max(initial=newest, where=part.is_trained))
-            first_valid = int(part.time.min(initial=first_valid, where=part.split == VALID))
+            first_asked = int(part.time.min(initial=first_asked, where=part.split != TRAIN))
         if newest < oldest:
             return cls(0, 0, False)
-        return cls(oldest, newest, first_valid >= newest)
+        return cls(oldest, newest, first_asked >= newest)
 
 
 @dataclass(frozen=True)

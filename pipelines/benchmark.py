@@ -74,7 +74,7 @@ def _fit(data: SnapshotData, model: str, settings: TrainSettings, work: Path) ->
     if model != TWO_TOWER:
         return BASELINES[model](data)
     work.mkdir()
-    fit(data, settings, work)
+    fit(data, settings.model_copy(update={"refit": False}), work)
     return TwoTowerScorer.load(work)
 
 

@@ -6,6 +6,9 @@ TIME = "timestamp"
 TYPE = "event_type"
 SESSION = "session_id"
 
+# Of items: may it be recommended today? True or false, or a stock count.
+AVAILABLE = "available"
+
 # Columns of the measuring protocol: a retrain ignores them and they are never features.
 ROW = "row_id"
 SPLIT = "split"
@@ -21,3 +24,6 @@ TABLES = (EVENTS, ITEMS, USERS)
 PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.
 RETURN = "return"
+
+# Of items, the first that is there: who makes or signs a product.
+BRAND = ("brand", "designer", "maker", "manufacturer")

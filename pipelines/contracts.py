@@ -88,6 +88,7 @@ class Trained(Artifact):
     dimension: int
     epochs: int
     best_epoch: int
+    is_refit: bool = False  # trained anew on train and valid after valid had chosen
     valid_recall_at_10: float
 
 
@@ -129,6 +130,7 @@ class Check(Document):
     value: float | None
     threshold: float | None
     reason: str
+    rule: str = ""  # what decided: floor, estimate, non-inferiority, proven loss, bounds, trial
 
 
 class Verdict(Artifact):

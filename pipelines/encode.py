@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from pipelines.dense import dense_block
 from pipelines.histories import group_by_user, train_counts
 from pipelines.progress import log
 from pipelines.snapshot import TRAIN, Histories
-from pipelines.vocabulary import TokenField, fit_fields, token_bags, token_slots
+from pipelines.vocabulary import fit_fields, token_bags, token_slots
 
 FORMAT = 1
 PAD = 1  # tokens start behind the padding token 0
@@ -46,6 +45,11 @@ class Shop:
     split: npt.NDArray[np.uint8]
     target: npt.NDArray[np.bool_]
     row: npt.NDArray[np.int64]
+
+
+def is_availability(column: pd.Series) -> bool:
+    """Whether it says true or false of items, and not something else by that name."""
+    return bool(column.map(lambda value: value is None or isinstance(value, bool | np.bool_)).all())
 
 
 def rows_of(ids: pd.Series, index: pd.Index) -> npt.NDArray[np.int32]:
@@ -89,8 +93,7 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
     }
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", array, allow_pickle=False)
-    shown = [c.ITEM, *dict.fromkeys(column for column in shop.display.values() if column)]
-    _write_table(items[shown], out / "items.parquet")
+    _write_table(items[kept_columns(shop)], out / "items.parquet")
     _write_table(users[[c.USER]], out / "users.parquet")
     write_json(out / "vocabulary.json", {"items": [asdict(f) for f in item_fields], "dense": dense_notes,
                                          "users": [asdict(f) for f in user_fields]})
@@ -111,6 +114,14 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
             "train_events": int(((histories.split == TRAIN) & (histories.weight > 0)).sum())}
 
 
+def kept_columns(shop: Shop) -> list[str]:
+    """Columns of the item table that a release carries: what people read, filter by, and are told as a reason."""
+    shown = [column for column in shop.display.values() if column]
+    told = [name for name, kind in shop.item_kinds if kind in TOKEN_KINDS]
+    stock = [c.AVAILABLE] if c.AVAILABLE in shop.items and is_availability(shop.items[c.AVAILABLE]) else []
+    return [c.ITEM, *dict.fromkeys([*shown, *told, *stock])]
+
+
 def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories, list[str]]:
     user = rows_of(shop.events[c.USER], users)
     indptr, order = group_by_user(user, len(users))
@@ -126,7 +137,3 @@ def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories,
 def _write_table(table: pd.DataFrame, path: Path) -> None:
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None), path)
 
-
-def read_fields(document: Sequence[Mapping[str, Any]]) -> list[TokenField]:
-    """Token fields as vocabulary.json holds them."""
-    return [TokenField(**f) for f in document]

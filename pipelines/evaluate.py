@@ -7,6 +7,10 @@ Files of the folder:
     models.json       names of the models, in the order of exposure.npy
     differences.json  model -> metric -> {"mean", "low", "high"}: two_tower minus that model, paired by event
     rank_<model>.npy  int32 [targets] rank of each target from 1; 0 where it is not among the longest list
+    slices.json       names of the slices, in the order of slices.npy
+    slices.npy        bool [slices, targets] which targets belong to each slice
+    shared.npy        int64 [panel] with a champion: items that its first 10 share with the challenger's, at the
+                      last question of each user asked
     exposure.npy      int64 [models, items] lists (of the slices' length) that show each item
     targets.parquet   [targets] row_id, user_id, item_id, timestamp, context (events known before)
     timings.json      seconds a model, outside the digest
@@ -14,11 +18,11 @@ Files of the folder:
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -27,12 +31,15 @@ from models import metrics as m
 from models.baselines.by_name import BASELINES
 from models.bundle_scorer import BundleScorer
 from models.ranking import Model, Ranking, rank, sample
+from models.release_data import with_valid
 from models.two_tower_scorer import TwoTowerScorer
 from pipelines import columns as c
 from pipelines.artifacts import TIMINGS, seal, stage_key, write_json
-from pipelines.contracts import Document, Evaluated, Snapshot, Trained
+from pipelines.contracts import Document, Evaluated, Trained
 from pipelines.errors import DataError
 from pipelines.progress import log
+from pipelines.requests import users_table
+from pipelines.slices import column_slices
 from pipelines.snapshot import TEST, Queries, SnapshotData
 from serving.bundle import Bundle
 from serving.store import Release, ReleaseStore
@@ -49,6 +56,10 @@ class EvaluateSettings(Document):
         baselines: models to compare with.
         max_targets: test events, at most; more are sampled by whole questions.
         bootstrap_samples: resamplings behind each interval.
+        item_slices: columns of the items whose values are slices; None for the category that people are shown.
+        user_slices: columns of the users; None for `country`, where there is one.
+        slice_values: values of such a column, at most, those with the most events.
+        slice_events: events of such a value, at least.
         seed: of sample and resamplings.
     """
 
@@ -57,15 +68,19 @@ class EvaluateSettings(Document):
         "popularity", "als", "itemknn", "ease")
     max_targets: int = Field(20_000, ge=1)
     bootstrap_samples: int = Field(500, ge=20)
+    item_slices: tuple[str, ...] | None = None
+    user_slices: tuple[str, ...] | None = None
+    slice_values: int = Field(12, ge=1)
+    slice_events: int = Field(50, ge=1)
     seed: int = 17
 
 
-def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Path) -> Evaluated:
+def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSettings, root: Path) -> Evaluated:
     """Measure a training against the baselines and against the live release, where there is one.
 
     Args:
         trained: the challenger, with the snapshot whose test window is asked.
-        store: serving store whose live release is the champion.
+        releases: serving store whose live release is the champion.
         settings: what is measured.
         root: of the artefacts.
 
@@ -73,7 +88,6 @@ def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Pa
         DataError: the snapshot has nothing to ask or to tune on.
         CorruptArtifact, SettingsError: the live release cannot be scored on this snapshot.
     """
-    releases = ReleaseStore(store)
     champion = releases.parent_for(trained.digest, trained.snapshot.window.as_of)
     parent = (None, None) if champion is None else (champion.number, champion.bundle)
     snapshot = trained.snapshot
@@ -98,15 +112,23 @@ def _build(
                         "give a longer window or more events")
     log.info("evaluate: %s questions with %s answers", f"{len(queries):,}", f"{len(queries.target_event):,}")
     makers: dict[str, Callable[[], Model]] = {CHALLENGER: lambda: TwoTowerScorer.load(Path(trained.path))}
-    makers |= {name: lambda name=name: BASELINES[name](data) for name in settings.baselines}  # type: ignore[misc]
+    known = with_valid(data) if trained.is_refit else data  # baselines and slices, too, are of what was trained on
+
+    def baseline(name: str) -> Model:
+        tuned = BASELINES[name](data)
+        return tuned.refit(known) if trained.is_refit else tuned
+
+    makers |= {name: partial(baseline, name) for name in settings.baselines}
     if champion is not None:
         path, digest = releases.bundle_path(champion.bundle), champion.bundle
-        makers[CHAMPION] = lambda: BundleScorer.of(Bundle.load(path, digest), data, _users(trained.snapshot))
+        makers[CHAMPION] = lambda: BundleScorer.of(Bundle.load(path, digest), data, users_table(trained.snapshot))
 
     documents: dict[str, dict[str, Any]] = {}
     rankings: dict[str, Ranking] = {}
     seconds: dict[str, float] = {}
-    masks = m.slice_masks(data, queries)
+    masks = m.slice_masks(known, queries) | column_slices(
+        trained.snapshot, data, queries, item_columns=settings.item_slices, user_columns=settings.user_slices,
+        most=settings.slice_values, least=settings.slice_events)
     for name, make in makers.items():
         started = time.monotonic()
         model = make()
@@ -115,7 +137,7 @@ def _build(
         documents[name]["model"] = name if name in (CHALLENGER, CHAMPION) else repr(model)
         seconds[name] = round(time.monotonic() - started, 1)
         log.info("evaluate: %s %s", name, ", ".join(f"{k} {v:.4f}" for k, v in documents[name]["metrics"].items()))
-    _write(out, data, queries, documents=documents, rankings=rankings, settings=settings)
+    _write(out, data, queries, documents=documents, rankings=rankings, masks=masks, settings=settings)
     write_json(out / TIMINGS, {"seconds": seconds})
     return {name: document["metrics"] for name, document in documents.items()}
 
@@ -136,7 +158,7 @@ def _document(
 
 def _write(
     out: Path, data: SnapshotData, queries: Queries, *, documents: Mapping[str, Any],
-    rankings: Mapping[str, Ranking], settings: EvaluateSettings,
+    rankings: Mapping[str, Ranking], masks: Mapping[str, m.Mask], settings: EvaluateSettings,
 ) -> None:
     user = queries.user[queries.target_query]
     write_json(out / "metrics.json", dict(documents))
@@ -146,6 +168,13 @@ def _write(
                             samples=settings.bootstrap_samples, seed=settings.seed)
         for name, ranking in rankings.items() if name != CHALLENGER
     })
+    write_json(out / "slices.json", list(masks))
+    np.save(out / "slices.npy", np.stack(list(masks.values())), allow_pickle=False)
+    if CHAMPION in rankings:
+        # One question a user: who asks most is not to speak for all.
+        panel = np.flatnonzero(np.diff(queries.user, append=-1))
+        shared = m.shared_items(rankings[CHALLENGER].top[panel], rankings[CHAMPION].top[panel], m.SLICE_K)
+        np.save(out / "shared.npy", shared, allow_pickle=False)
     for name, ranking in rankings.items():
         np.save(out / f"rank_{name}.npy", ranking.rank, allow_pickle=False)
     shown = [m.exposure(ranking.top, m.SLICE_K, data.num_items) for ranking in rankings.values()]
@@ -161,10 +190,3 @@ def _write(
         "context": (queries.end - queries.start)[queries.target_query],
     }), out / "targets.parquet")
 
-
-def _users(snapshot: Snapshot) -> pd.DataFrame | None:
-    """The users' table that the snapshot was made from, None where the shop has none."""
-    if snapshot.ingested is None:
-        return None
-    path = Path(snapshot.ingested.path) / f"{c.USERS}.parquet"
-    return pd.read_parquet(path) if path.exists() else None

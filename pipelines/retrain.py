@@ -102,8 +102,9 @@ def _train(snapshot: Snapshot, params: RetrainParams, origin: Origin, places: Se
 
 def _evaluate(trained: Trained, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
     from pipelines.evaluate import EvaluateSettings, evaluate
+    from pipelines.releases.opening import open_store
 
-    return evaluate(trained, places.store, params.of_stage("evaluate", EvaluateSettings), places.artifacts)
+    return evaluate(trained, open_store(places), params.of_stage("evaluate", EvaluateSettings), places.artifacts)
 
 
 def _register(evaluated: Evaluated, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
@@ -119,7 +120,8 @@ def _index(registered: Registered, params: RetrainParams, origin: Origin, places
 
 
 def _gate(sealed: Sealed, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
-    from pipelines.gate import GateSettings, gate
+    from pipelines.gate import gate
+    from pipelines.gate_rules import GateSettings
 
     return gate(sealed, params.of_stage("gate", GateSettings), places, places.artifacts)
 
@@ -149,7 +151,7 @@ _SETTINGS: Mapping[str, str] = {
     "evaluate": "pipelines.evaluate:EvaluateSettings",
     "register": "pipelines.register:RegisterSettings",
     "index": "pipelines.index:IndexSettings",
-    "gate": "pipelines.gate:GateSettings",
+    "gate": "pipelines.gate_rules:GateSettings",
 }
 
 

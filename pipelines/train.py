@@ -78,7 +78,8 @@ def fit(
     write_json(out / "settings.json", settings)
     write_json(out / TIMINGS, {"epoch_seconds": fitted.seconds})
     return {"dimension": settings.members * settings.dimension, "epochs": len(fitted.curves),
-            "best_epoch": fitted.best_epoch, "valid_recall_at_10": fitted.best_recall}
+            "best_epoch": fitted.best_epoch, "is_refit": settings.refit,
+            "valid_recall_at_10": fitted.best_recall}
 
 
 def _open_doors(data: SnapshotData, settings: TrainSettings, out: Path) -> None:

@@ -19,6 +19,8 @@ class TrainSettings(Document):
         average_decay: of the moving average of the weights, which is what is validated and exported.
         members: models of different random starts, whose vectors stand side by side.
         newcomer_budget: part of the validation recall@10 that may be lost to showing items without a training event.
+        refit: what is released is trained anew on train and valid, for as many epochs as valid found best. A benchmark
+            and a search compare trainings on train alone and leave it out.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
         steps: training steps an epoch that a short log is cut into.
         batch_slots: slots of visits, padding included, of a batch of a long log.
@@ -34,7 +36,7 @@ class TrainSettings(Document):
         pictures: of the image encoder, which is trained after the towers where products have pictures.
     """
 
-    dimension: int = Field(64, ge=4, le=1024)
+    dimension: int = Field(128, ge=4, le=1024)
     blocks: int = Field(2, ge=0, le=12)
     heads: int = Field(2, ge=1, le=16)
     dropout: float = Field(0.5, ge=0, lt=1)
@@ -44,6 +46,7 @@ class TrainSettings(Document):
     average_decay: float = Field(0.98, ge=0, lt=1)
     members: int = Field(2, ge=1, le=16)
     newcomer_budget: float = Field(0.02, ge=0, lt=1)
+    refit: bool = True
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)
     steps: int = Field(64, ge=1)

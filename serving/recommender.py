@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from pipelines.columns import PURCHASE
 from pipelines.errors import BundleRefused, DataError, Unanswerable
-from serving.bundle import INDEX, TEXT_INDEX, Bundle
+from serving.bundle import Bundle
+from serving.bundle_files import INDEX, TEXT_INDEX
 from serving.doors import Door
 from serving.encoding import Floats, History, Ints, encode
 from serving.picture_search import PictureSearch
@@ -175,8 +176,8 @@ class Recommender:
         return _answer(found[0], scores[0])
 
     def _hidden(self, *rows: npt.NDArray[np.integer]) -> Rows:
-        """Distinct rows that an answer must not hold: those given and the buried ones."""
-        return np.unique(np.concatenate([self.bundle.tombstones, *rows])).astype(np.int64)
+        """Distinct rows that an answer must not hold: those given, the buried and the unavailable ones."""
+        return np.unique(np.concatenate([self.bundle.hidden, *rows])).astype(np.int64)
 
     def _fill(self, vector: Floats, found: Rows, never: Rows) -> list[Recommendation]:
         """Best-sellers for the places that the search left empty, without the rows `never`."""

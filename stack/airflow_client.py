@@ -1,6 +1,7 @@
 """The few calls of Airflow's REST API that the stack needs."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from stack.installation import ADMIN, StackError
 
 # A loopback address is never asked for through a proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+PATIENCE = 30.0  # seconds; a server on a busy machine has answered late, never that late
 
 
 def answers(url: str, timeout: float = 2.0) -> bool:
@@ -38,19 +41,36 @@ class AirflowClient:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Parsed answer of one call; logs in first where there is no token yet or it has expired.
 
+        A question (GET) is asked again for a while where the server is busy or starting anew.
+
         Raises:
             urllib.error.HTTPError: the server refused the call.
+            StackError: the server did not answer the question for PATIENCE seconds.
         """
         if not self._token:
             login = {"username": ADMIN, "password": self.password}
             self._token = self._send("POST", "/auth/token", login)["access_token"]
         try:
-            return self._send(method, f"/api/v2{path}", body)
+            return self._asked(path) if method == "GET" else self._send(method, f"/api/v2{path}", body)
         except urllib.error.HTTPError as error:
             if error.code != HTTPStatus.UNAUTHORIZED:
                 raise
             self._token = ""
             return self.call(method, path, body)
+
+    def _asked(self, path: str) -> Any:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._send("GET", f"/api/v2{path}", None)
+            except OSError as error:  # of which HTTPError is one
+                if isinstance(error, urllib.error.HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                if time.monotonic() > until:
+                    raise StackError(f"Airflow at {self.url} has not answered {path} for {PATIENCE:g} s: {error}; "
+                                     "logs/api-server.log and logs/postgres.log say why. What runs goes on: "
+                                     "`make down` ends it, `make up` starts all anew") from error
+            time.sleep(1)
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -31,6 +31,7 @@ DAY_US = 86_400_000_000
 NOW_US = int(AS_OF.timestamp()) * 1_000_000
 NO_TOKENS = np.zeros(1, np.int32)
 METRICS = {"recall@10": 0.2, "recall@50": 0.4, "ndcg@10": 0.1, "coverage@10": 0.5}
+EVENTS = 1000  # of the evaluation
 BASELINES = ("popularity", "als", "itemknn", "ease")
 
 
@@ -79,11 +80,11 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
             "valid_targets": 0, "test_targets": 0}
 
 
-def user_tower() -> bytes:
+def user_tower(event_types: int = 1) -> bytes:
     """The LiteRT model: visits summed over the slots, times the identity, and a bias of 0, 0, 0, 0, 1."""
     widths: dict[str, tuple[list[int], int]] = {
-        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, 1], 0), "gaps": ([VISITS], 2),
-        "wait": ([], 2), "user": ([1], 2),
+        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, event_types], 0),
+        "gaps": ([VISITS], 2), "wait": ([], 2), "user": ([1], 2),
     }
     tensors = [_tensor(name, [1, *shape], kind, 0, [-1, *shape]) for name, (shape, kind) in widths.items()]
     kernel = np.eye(GROUPS + 1, GROUPS, dtype=np.float32)
@@ -160,7 +161,7 @@ def make_registered(
     models = model_figures() if metrics is None else metrics
 
     def build_evaluated(out: Path) -> dict[str, Any]:
-        write_json(out / "metrics.json", models)
+        write_evaluation(out, models)
         return {"trained": trained, "parent": parent, "champion": champion, "metrics": METRICS,
                 "baselines": {name: models[name]["metrics"] for name in BASELINES if name in models}}
 
@@ -172,6 +173,25 @@ def make_registered(
                 "model_version": "1"}
 
     return seal(Registered, root, "register", key, build_registered)
+
+
+def write_evaluation(out: Path, models: dict[str, Any]) -> None:
+    """The files of an evaluation of EVENTS events, one a user, that give each model its recall@10.
+
+    Who finds more finds all that another does, and more. Every other event is a new user's. Champion and challenger
+    share 6 of their first 10.
+    """
+    write_json(out / "metrics.json", models)
+    place = np.random.default_rng(0).permutation(EVENTS)
+    for name, found in models.items():
+        recall = found["metrics"].get("recall@10") or 0.0
+        is_found = place < round(np.nan_to_num(recall) * EVENTS)
+        np.save(out / f"rank_{name}.npy", is_found.astype(np.int32))
+    pq.write_table(pa.table({"user_id": [f"u{n}" for n in range(EVENTS)]}), out / "targets.parquet")
+    write_json(out / "slices.json", ["new_user"])
+    np.save(out / "slices.npy", np.arange(EVENTS)[None] % 2 == 0)
+    if "champion" in models:
+        np.save(out / "shared.npy", np.full(EVENTS, 6))
 
 
 def model_figures(**champion: Any) -> dict[str, Any]:

@@ -39,6 +39,10 @@ class Als:
     popularity: Floats = field(repr=False)  # [items]
     name: str = "als"
 
+    def refit(self, data: SnapshotData) -> "Als":
+        """With the same parameters, on the train events of `data`."""
+        return fit(data, self.factors, self.alpha, self.regularisation)
+
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         """Scores [queries, items]; popularity where the context has no item that training saw."""
         owner, item = positives(data, queries)

@@ -36,6 +36,10 @@ class Ease:
     fallback: Floats = field(repr=False)  # [items] below 0, higher for more popular
     name: str = "ease"
 
+    def refit(self, data: SnapshotData) -> "Ease":
+        """With the same parameters, on the train events of `data`."""
+        return fit(data, self.l2, self.decay)
+
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         """Scores [queries, items]; items without weights, and queries without a known item, by popularity."""
         place = np.full(data.num_items, -1, np.int64)

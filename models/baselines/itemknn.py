@@ -30,6 +30,10 @@ class ItemKnn:
     fallback: Floats = field(repr=False)  # [items] below 0, higher for more popular
     name: str = "itemknn"
 
+    def refit(self, data: SnapshotData) -> "ItemKnn":
+        """With the same parameters, on the train events of `data`."""
+        return fit(data, self.shrink, self.decay)
+
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         """Scores [queries, items]: above 0 where the context has a similar item, else by popularity below 0."""
         owner, item = positives(data, queries)

@@ -16,6 +16,10 @@ class Popularity:
     counts: Floats = field(repr=False)  # [items]
     name: str = "popularity"
 
+    def refit(self, data: SnapshotData) -> "Popularity":
+        """With the same parameters, on the train events of `data`."""
+        return fit(data)
+
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
         """Scores [queries, items]: the same row for everybody."""
         return np.broadcast_to(self.counts, (len(queries), data.num_items))

@@ -105,7 +105,8 @@ def evaluated(saved_model: Path, tmp_path: Path) -> Evaluated:
                         first_event=day, last_event=day)
     snapshot = Snapshot(**at("snapshot"), ingested=ingested, window=window, users=2, items=3, events=3,
                         train_events=2, valid_targets=0, test_targets=1)
-    trained = Trained(**at("trained"), snapshot=snapshot, dimension=2, epochs=2, best_epoch=2, valid_recall_at_10=0.4)
+    trained = Trained(**at("trained"), snapshot=snapshot, dimension=2, epochs=2, best_epoch=2, is_refit=False,
+                      valid_recall_at_10=0.4)
     return Evaluated(**at("evaluated"), trained=trained, parent=3, champion=None,
                      metrics={"recall@10": 0.5}, baselines={"als": {"recall@10": 0.4}})
 
