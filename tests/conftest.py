@@ -20,3 +20,7 @@ def shared() -> Path:
     if not (folder / "datasets").is_dir():
         pytest.skip(f"the measuring data sets are not at {folder}")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--api-cases", type=int, default=400, help="requests of the run against the API's schema")

@@ -51,9 +51,9 @@ def test_every_question_by_http(client: TestClient) -> None:
     assert client.get("/v1/items/i06").json()["attributes"]["colour"] == "red"
     assert len(client.get("/v1/categories").json()["categories"]) == 4
     assert client.get("/v1/releases/live").json()["event_types"] == ["purchase", "return", "view"]
-    closed = client.post("/v1/search", json={"text": "bag"})
+    assert ids(client.post("/v1/search", json={"text": "red shoes", "k": 2})) == ["i01", "i21"]
+    closed = client.post("/v1/search/image", content=b"x", headers={"content-type": "image/png"})
     assert (closed.status_code, closed.json()["code"]) == (409, "unanswerable")
-    assert client.post("/v1/search/image", content=b"x", headers={"content-type": "image/png"}).status_code == 409
 
 
 def test_events_merges_availability_and_forgetting(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_key_file_holds_no_key_and_its_faults_are_told_without_one(tmp_path: P
         with pytest.raises(SettingsError, match="holds no keys") as error:
             KeyRing.load(path)
         assert key not in str(error.value)
-    with pytest.raises(SettingsError, match="name .* stands twice"):
+    with pytest.raises(SettingsError, match=r"name .* stands twice"):
         KeyRing([made, made])
 
 
