@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import ask, cli_ablate, cli_releases
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -32,6 +33,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="A shop's recommendations, retrained, judged and released.",
 )
+app.add_typer(cli_releases.app)
+app.add_typer(cli_ablate.app)
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]
@@ -170,6 +173,10 @@ def tune(
     console.print(table)
     console.print(f"study {found.study}, MLflow run {found.run_id}", highlight=False, soft_wrap=True)
     console.print(f"vitrine retrain --data {data} {found.options}", highlight=False, soft_wrap=True, markup=False)
+
+
+for question in ask.COMMANDS:
+    app.command()(question)
 
 
 @app.command()
