@@ -22,8 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.artifacts import read_json, write_json
+from pipelines.errors import NothingLive
 from serving.bundle import Bundle
 from serving.doors import Door, Doors
+from serving.live import Status
 from serving.query_encoder import QueryEncoder
 from serving.query_text import Tokens
 from serving.recommender import Recommender
@@ -39,11 +41,18 @@ SOLD_OUT = 36
 _folders = TemporaryDirectory(prefix="vitrine-shop-")  # until the tests end
 
 
-@dataclass
+@dataclass(frozen=True)
+class Record:
+    """What is asked of a release's record."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Release:
     """What a live holder hands out."""
 
-    number: int
+    release: Record
     recommender: Recommender
 
 
@@ -53,8 +62,15 @@ class Holder:
     def __init__(self, release: Release | None) -> None:
         self.release = release
 
-    def current(self) -> Release | None:
+    def served(self) -> Release:
+        if self.release is None:
+            raise NothingLive("store: no release is served")
         return self.release
+
+    def status(self) -> Status:
+        number = self.release.release.number if self.release is not None else None
+        return Status(number=number, bundle=None, loaded_at=None, load_s=None, newest=number, swaps=0, kept=(),
+                      refused=(), looked_at=None, trouble=None)
 
 
 def item(row: int) -> str:
@@ -77,6 +93,7 @@ def write_words(folder: Path) -> None:
     words = (*CATEGORIES, *COLOURS)
     buckets = 64
     table = np.zeros((len(words) + buckets, GROUPS + 1 + len(COLOURS)), np.float32)
+    table[len(words) :, GROUPS] = 0.01  # parts of other words say nothing but that something is asked for
     table[:GROUPS, :GROUPS] = np.eye(GROUPS)
     table[GROUPS : len(words), GROUPS + 1 :] = np.eye(len(COLOURS))
     encoder = QueryEncoder(Tokens({word: row for row, word in enumerate(words)}, buckets), table,
@@ -115,4 +132,5 @@ def recommender(has_words: bool = True) -> Recommender:
 
 def make_service(tmp_path: Path, has_words: bool = True, **changes: Any) -> Service:
     """A service on release 7 of the shop, with a session store of its own."""
-    return Service(Holder(Release(7, recommender(has_words))), SqliteSessions(tmp_path / "sessions.db"), **changes)
+    holder = Holder(Release(Record(7), recommender(has_words)))
+    return Service(holder, SqliteSessions(tmp_path / "sessions.db"), **changes)

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import DataError, Unanswerable
+from pipelines.errors import DataError, NothingLive, Unanswerable
 from serving.asked import UnknownItem
 from serving.filters import Filters, Range
-from serving.live_views import NoRelease
 from serving.questions import Event, NewEvent, NewEvents, Recommend, Search
 from serving.service import Service
 from serving.sessions.contract import SessionsUnavailable
@@ -231,9 +230,10 @@ def test_closed_doors_say_why(tmp_path: Path) -> None:
 
 def test_before_the_first_release_it_says_so(tmp_path: Path) -> None:
     service = make_service(tmp_path)
-    service.live = service.views.live = Holder(None)
-    with pytest.raises(NoRelease, match="no release is live yet"):
+    service.live = Holder(None)
+    with pytest.raises(NothingLive):
         service.recommend(Recommend())
+    assert service.set_availability({item(0): False}).unknown == ()  # kept for the first release
 
 
 def test_without_a_session_store_the_request_still_counts(service: Service) -> None:

@@ -18,8 +18,9 @@ from serving.api.app import create_app
 from serving.api.keys import Client, KeyRing, new_key
 from serving.api.rates import Rates
 from serving.api.settings import ApiSettings
+from serving.live import Status
 from serving.service import Service
-from tests.serving.shop import Holder, item, make_service
+from tests.serving.shop import Holder, Release, item, make_service
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +130,9 @@ def test_unknown_things_are_not_found_and_methods_are_told(client: TestClient) -
 def test_health_and_readiness_follow_release_and_sessions(tmp_path: Path) -> None:
     service = make_service(tmp_path)
     with TestClient(create_app(service)) as client:
-        assert client.get("/health").json() == {
-            "status": "ok", "release": 7, "sessions": "up", "keys": "none: loopback only"}
+        told = client.get("/health").json()
+        assert {name: told[name] for name in ("status", "release", "sessions", "keys", "newest", "refused")} == {
+            "status": "ok", "release": 7, "sessions": "up", "keys": "none: loopback only", "newest": 7, "refused": []}
         assert client.get("/ready").status_code == 200
         service.shoppers.sessions.close()
         assert client.get("/health").json()["status"] == "degraded"
@@ -140,7 +142,7 @@ def test_health_and_readiness_follow_release_and_sessions(tmp_path: Path) -> Non
         lost = client.post("/v1/events", json={"events": [event]})
         assert (lost.status_code, lost.headers["retry-after"]) == (503, "1")
         assert str(tmp_path) not in lost.text
-        service.live = service.views.live = Holder(None)
+        service.live = Holder(None)
         assert client.get("/ready").status_code == 503
         assert client.get("/health").status_code == 200
         waiting = client.post("/v1/recommendations", json={})
@@ -244,10 +246,13 @@ class Stuck:
     def __init__(self, inner: Holder) -> None:
         self.inner, self.go, self.entered = inner, threading.Event(), threading.Semaphore(0)
 
-    def current(self):
+    def served(self) -> Release:
         self.entered.release()
         assert self.go.wait(20)
-        return self.inner.current()
+        return self.inner.served()
+
+    def status(self) -> Status:
+        return self.inner.status()
 
 
 def test_too_much_to_do_is_shed_at_once_and_too_long_is_given_up(tmp_path: Path) -> None:
