@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -188,6 +189,9 @@ def benchmark(
 
     own = parse_settings(settings, ("train",)).get("train")
     console.print_json(json.dumps(run(data, out, model, split, _checked(TrainSettings, **own) if own else None)))
+
+
+app.command()(export_feeds)
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:

@@ -68,7 +68,7 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
         np.save(folder / f"{name}.npy", array)
     write_json(folder / "spec.json", {
         "format": 1, "event_types": ["purchase"], "visits": VISITS, "user_slots": 1, "user_token_count": 3,
-        "item_token_count": 1, "dense": 0, "item_fields": [], "user_fields": [],
+        "item_token_count": 1, "dense": 0, "event_weights": {"purchase": 1.0}, "item_fields": [], "user_fields": [],
         "display": {"title": "name", "category": None, "price": None, "image": None},
     })
     write_json(folder / "vocabulary.json", {})
