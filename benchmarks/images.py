@@ -17,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.neighbours import Floats, K, contact_sheet, is_held_out, nearest, precision, unit
+from benchmarks.contact_sheet import contact_sheet
+from models.neighbours import Floats, K, is_held_out, nearest, precision, unit
 from pipelines import columns as c
 from pipelines.encode import TOKEN_KINDS
 from pipelines.errors import DataError, SettingsError, VitrineError

@@ -2,7 +2,7 @@
 
     python -m benchmarks.search --data ../shared/datasets/xwines --trained .vitrine/artifacts/train/KEY
 
-Three sets of queries, none of them seen in training (benchmarks/query_sets.py):
+Three sets of queries, none of them seen in training (models/query_sets.py):
 
 - exact: two to four words of an item's title;
 - shifted: the same, a third of the words (at least one) replaced by words of the item's other columns;
@@ -19,9 +19,7 @@ was meant), the part found in the first ten, of at most ten.
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Annotated
 
 import bm25s
@@ -30,9 +28,9 @@ import numpy.typing as npt
 import pandas as pd
 import typer
 
-from benchmarks.query_sets import Query, exact, held_items, hold_out, misspelt, shifted
 from models.query_encoder import FittedSearch, fit
-from models.query_sampling import misspelt as misspell
+from models.query_sets import Query, held_items, hold_out
+from models.search_figures import K, held_queries, hit
 from pipelines import columns as c
 from pipelines.errors import DataError
 from pipelines.item_texts import ItemText, item_texts
@@ -41,7 +39,6 @@ from pipelines.search_settings import SearchSettings
 from pipelines.shop_spec import load_spec
 from serving.encoding import Floats
 
-K = 10
 BLOCK = 256  # queries whose scores are at hand at once
 
 Scorer = Callable[[Sequence[Query]], Floats]  # queries -> scores [queries, items]
@@ -79,12 +76,6 @@ def bm25_scorer(documents: Sequence[Sequence[str]]) -> Scorer:
 def encoder_scorer(fitted: FittedSearch, vectors: Floats) -> Scorer:
     """Inner products of query vectors with `vectors` [items, D + 1 + S]."""
     return lambda queries: np.stack([fitted.encoder.of_words(q.words) for q in queries]) @ vectors.T
-
-
-def hit(scores: Floats, item: int) -> float:
-    """Chance that `item` is among the K best of `scores` [items] where ties are ordered at random."""
-    above, tied = int((scores > scores[item]).sum()), int((scores == scores[item]).sum())
-    return float(np.clip((K - above) / tied, 0, 1))
 
 
 def found_share(scores: Floats, matching: set[int]) -> float:
@@ -145,13 +136,12 @@ def main(
         raise DataError(f"{trained} has vectors of {len(behaviour)} items, {data} has {len(texts)}: "
                         "give the training of this shop")
     held = held_items(item_ids)
-    sets = {"exact": exact(texts, held, queries, seed), "shifted": shifted(texts, held, queries, seed + 1)}
-    sets = {name: asked for name, asked in sets.items() if asked}
-    if "exact" not in sets:
+    drawn = held_queries(texts, held, queries, seed)
+    if not drawn.exact:
         raise DataError(f"no item of {data} has a title of two words: there is nothing to ask")
-    vocabulary = {w for t in texts for w in t.words}
-    meant = dict(sets)
-    sets["misspelt"], meant["misspelt"] = misspelt(sets["exact"], partial(misspell, rng=Random(seed)), vocabulary)
+    sets = {"exact": drawn.exact, "shifted": drawn.shifted, "misspelt": drawn.misspelt}
+    sets = {name: asked for name, asked in sets.items() if asked}
+    meant = sets | {"misspelt": drawn.meant}
 
     scorers = {"BM25, all text": bm25_scorer([t.words for t in texts]),
                "BM25, title": bm25_scorer([t.title for t in texts])}

@@ -88,7 +88,7 @@ def steps(folder: Path, memory_mb: int, number: int) -> dict[str, Any]:
     """Take some training steps, on the first batches of an epoch."""
     from models.demand import Demand
     from models.legacy_keras import tf
-    from models.training import build
+    from models.member_training import build
     from pipelines.train_settings import TrainSettings
 
     data = SnapshotData.load(folder)

@@ -64,7 +64,7 @@ class BundleScorer:
         own_types = bundle.spec["event_types"]
         types = np.array([own_types.index(t) if t in own_types else UNKNOWN for t in data.spec["event_types"]],
                          np.int16)
-        tokens = _user_tokens(bundle, data, users)
+        tokens = user_tokens(bundle, data, users)
         return cls(bundle, UserTower(bundle.path / "user_tower.tflite"), rows, types, tokens)
 
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
@@ -83,7 +83,7 @@ class BundleScorer:
         return History(item[kept], h.time[events][kept], event_type[kept], h.weight[events][kept])
 
 
-def _user_tokens(bundle: Bundle, data: SnapshotData, users: pd.DataFrame | None) -> Ints:
+def user_tokens(bundle: Bundle, data: SnapshotData, users: pd.DataFrame | None) -> Ints:
     """Tokens [users, K] of the snapshot's users in the bundle's vocabulary; 0 where a column or a user is missing."""
     slots = bundle.limits.user_slots
     names = [f["name"] for f in bundle.spec["user_fields"]]

@@ -21,7 +21,7 @@ from models.legacy_keras import tf
 from models.patch_dictionary import learn_filters, sample_patches
 from models.reduced_rank import fit_reduced_rank
 from models.token_bags import TokenBags
-from pipelines.errors import DataError
+from pipelines.errors import DataError, TooLittle
 from pipelines.image_settings import ImageSettings
 from pipelines.progress import Progress, log
 from serving.pictures import SHAPE, Pixels
@@ -74,11 +74,12 @@ def fit(images: Pixels, labels: TokenBags, settings: ImageSettings) -> ImageEnco
 
     Args:
         images: thumbnails uint8 [n, HEIGHT, WIDTH, 3] of serving/pictures.py, in memory or memory-mapped.
-        labels: the products' tokens, [n] bags.
+        labels: the products' tokens, [n] bags; a picture without any is not learned from.
         settings: see ImageSettings.
 
     Raises:
-        DataError: images and labels do not belong together, or hold too little to learn from.
+        DataError: images and labels do not belong together.
+        TooLittle: they hold too little to learn from.
     """
     if images.shape[1:] != SHAPE or images.dtype != np.uint8 or len(images) != len(labels):
         raise DataError(f"images are {images.dtype} {list(images.shape)} beside {len(labels)} bags of tokens; "
@@ -89,7 +90,7 @@ def fit(images: Pixels, labels: TokenBags, settings: ImageSettings) -> ImageEnco
         rows = np.sort(rng.choice(rows, settings.max_pictures, replace=False))
     bags, count = labels.take(rows).frequent(settings.least_products, settings.max_tokens)
     if count < 2:
-        raise DataError(f"{len(rows)} pictured products share {count} tokens that {settings.least_products} of them "
+        raise TooLittle(f"{len(rows)} pictured products share {count} tokens that {settings.least_products} of them "
                         "have: a picture has nothing to tell apart; give categories, colours or titles")
     log.info("image encoder: learns %s tokens from %s of %s pictures", f"{count:,}", f"{len(rows):,}",
              f"{len(images):,}")
@@ -130,7 +131,7 @@ def _filters(images: Pixels, settings: ImageSettings, rng: np.random.Generator) 
                                    ("coarse", halves, settings.coarse_filters)):
         patches = sample_patches(pictures, settings.patches, rng)
         if len(patches) < count:
-            raise DataError(f"{len(patches)} patches of {n} pictures show anything at the {scale} scale, fewer than "
+            raise TooLittle(f"{len(patches)} patches of {n} pictures show anything at the {scale} scale, fewer than "
                             f"the {count} filters: are the pictures blank? Lower {scale}_filters where they are few")
         filters.append(learn_filters(patches, count, rng))
     return filters

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.resampling import resampled_sums
 from pipelines.snapshot import TRAIN, Queries, SnapshotData
 
 Ranks = npt.NDArray[np.int32]  # [targets] from 1, 0 for a miss
@@ -38,6 +39,12 @@ def exposure(top: npt.NDArray[np.int32], k: int, num_items: int) -> npt.NDArray[
     """How many queries show each item [items] among their first k."""
     shown = top[:, :k]
     return np.bincount(shown[shown >= 0], minlength=num_items).astype(np.int64)
+
+
+def shared_items(ours: npt.NDArray[np.int32], theirs: npt.NDArray[np.int32], k: int) -> npt.NDArray[np.int64]:
+    """How many of the first k items [queries] two models' lists [queries, >= k] have in common; -1 is no item."""
+    same = (ours[:, :k, None] == theirs[:, None, :k]) & (ours[:, :k, None] >= 0)
+    return np.asarray(same.any(axis=2).sum(axis=1))
 
 
 def exposure_figures(shown: npt.NDArray[np.int64], popularity: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -113,22 +120,11 @@ def metrics(top: npt.NDArray[np.int32], rank: Ranks, num_items: int, ks: Sequenc
 def intervals(
     figures: Mapping[str, npt.NDArray[np.float64]], user: npt.NDArray[np.integer[Any]], samples: int, seed: int
 ) -> dict[str, list[float]]:
-    """95 % bootstrap intervals [low, high] of the means of `figures` ([targets] each).
-
-    Whole users are drawn, not events: one user's baskets stand or fall together, and events drawn
-    apart would make the intervals too narrow (Field and Welsh 2007). The same seed draws the same
-    users, whatever the figures.
-    """
-    _, member = np.unique(user, return_inverse=True)
-    users = int(member.max()) + 1
-    sums = np.stack([np.bincount(member, g, users) for g in figures.values()] + [np.bincount(member)], axis=1)
-    rng = np.random.default_rng(seed)
-    means = np.empty((samples, len(figures)))
-    for number in range(samples):
-        drawn = np.bincount(rng.integers(users, size=users), minlength=users) @ sums
-        means[number] = drawn[:-1] / drawn[-1]
+    """95 % intervals [low, high] of the means of `figures` ([targets] each), by users: models/resampling.py."""
+    columns = np.stack([*figures.values(), np.ones(len(user))], axis=1)
+    drawn = resampled_sums(user, columns, samples, seed)
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    low, high = np.percentile(drawn[:, :-1] / drawn[:, -1:], [tail, 100 - tail], axis=0)
     return {name: [float(a), float(b)] for name, a, b in zip(figures, low, high, strict=True)}
 
 

@@ -38,6 +38,13 @@ class TokenBags:
         at = np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
         return TokenBags(indptr, self.tokens[at], self.weights[at])
 
+    def only(self, is_kept: npt.NDArray[np.bool_]) -> "TokenBags":
+        """The same n bags, empty where not `is_kept` [n]."""
+        lengths = np.diff(self.indptr)
+        entries = np.repeat(is_kept, lengths)
+        indptr = np.concatenate([[0], np.cumsum(np.where(is_kept, lengths, 0))]).astype(np.int64)
+        return TokenBags(indptr, self.tokens[entries], self.weights[entries])
+
     def frequent(self, least: int, most: int) -> tuple["TokenBags", int]:
         """The bags with none but the `most` most frequent tokens, of at least `least` entries each, and their number.
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import ask
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -173,6 +174,10 @@ def tune(
     console.print(f"vitrine retrain --data {data} {found.options}", highlight=False, soft_wrap=True, markup=False)
 
 
+for question in ask.COMMANDS:
+    app.command()(question)
+
+
 @app.command()
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder of the measuring protocol.", exists=True, file_okay=False)],
@@ -197,20 +202,27 @@ app.command()(export_feeds)
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:
     """`stage.field=value` pairs as nested settings; values are JSON where they can be, else text.
 
+    A field may be a group of settings: `train.search.steps=500` is {"train": {"search": {"steps": 500}}}.
+
     Raises:
-        SettingsError: a pair has another form or names none of `stages`.
+        SettingsError: a pair has another form, names none of `stages`, or a group that another pair gives a value.
     """
     found: dict[str, dict[str, Any]] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
-        stage, dot, field = name.partition(".")
-        if not (equals and dot and field and stage in stages):
+        stage, *groups = name.split(".")
+        if not (equals and groups and all(groups) and stage in stages):
             raise SettingsError(f"--set {pair}: write STAGE.FIELD=VALUE, for example train.dimension=32; "
                                 f"the stage here is {' or '.join(stages)}")
+        place = found.setdefault(stage, {})
+        for group in groups[:-1]:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"--set {pair}: {group} has the value {place!r} by another --set; give one of them")
         try:
-            found.setdefault(stage, {})[field] = json.loads(value)
+            place[groups[-1]] = json.loads(value)
         except ValueError:
-            found.setdefault(stage, {})[field] = value
+            place[groups[-1]] = value
     return found
 
 

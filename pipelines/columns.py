@@ -6,6 +6,9 @@ TIME = "timestamp"
 TYPE = "event_type"
 SESSION = "session_id"
 
+# Of items: may it be recommended today? True or false, or a stock count.
+AVAILABLE = "available"
+
 # Columns of the measuring protocol: a retrain ignores them and they are never features.
 ROW = "row_id"
 SPLIT = "split"
@@ -17,5 +20,7 @@ ITEMS = "items"
 USERS = "users"
 TABLES = (EVENTS, ITEMS, USERS)
 
+# An event of this type is how people say that they bought something, where a log has several types.
+PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.
 RETURN = "return"

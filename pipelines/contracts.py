@@ -6,6 +6,7 @@ takes a single argument:
     Ingested -> Snapshot -> Trained -> Evaluated -> Registered -> Sealed -> Verdict -> Released
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -118,6 +119,7 @@ class Sealed(Artifact):
     kind: Literal["exact", "scann"]
     recall: float  # of the index against exact search, at `recall_k`
     recall_k: int
+    search_recalls: Mapping[str, float] = {}  # the same of the indexes for words and pictures, where there are such
 
 
 class Check(Document):
@@ -128,6 +130,7 @@ class Check(Document):
     value: float | None
     threshold: float | None
     reason: str
+    rule: str = ""  # what decided: floor, estimate, non-inferiority, proven loss, bounds, trial
 
 
 class Verdict(Artifact):

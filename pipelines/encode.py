@@ -48,9 +48,19 @@ class Shop:
     row: npt.NDArray[np.int64]
 
 
+def is_availability(column: pd.Series) -> bool:
+    """Whether it says true or false of items, and not something else by that name."""
+    return bool(column.map(lambda value: value is None or isinstance(value, bool | np.bool_)).all())
+
+
 def rows_of(ids: pd.Series, index: pd.Index) -> npt.NDArray[np.int32]:
     """Dense row of each id; -1 for what the index does not hold."""
     return index.get_indexer(pd.Index(ids)).astype(np.int32)
+
+
+def in_rows(items: pd.DataFrame) -> pd.DataFrame:
+    """The item table in the order of a snapshot's rows, numbered from 0."""
+    return items.sort_values(c.ITEM, kind="stable").reset_index(drop=True)
 
 
 def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
@@ -60,7 +70,7 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
         visits: slots of the user tower's sequence.
         out: an empty folder.
     """
-    items = shop.items.sort_values(c.ITEM, kind="stable").reset_index(drop=True)
+    items = in_rows(shop.items)
     known = shop.users[c.USER] if shop.users is not None else pd.Series([], dtype="str")
     user_index = pd.Index(np.unique(np.concatenate([shop.events[c.USER].to_numpy(object), known.to_numpy(object)])))
     histories, event_types = _histories(shop, user_index, pd.Index(items[c.ITEM]))
@@ -85,7 +95,9 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", array, allow_pickle=False)
     shown = [c.ITEM, *dict.fromkeys(column for column in shop.display.values() if column)]
-    _write_table(items[shown], out / "items.parquet")
+    if c.AVAILABLE in items and is_availability(items[c.AVAILABLE]):
+        shown.append(c.AVAILABLE)
+    _write_table(items[list(dict.fromkeys(shown))], out / "items.parquet")
     _write_table(users[[c.USER]], out / "users.parquet")
     write_json(out / "vocabulary.json", {"items": [asdict(f) for f in item_fields], "dense": dense_notes,
                                          "users": [asdict(f) for f in user_fields]})

@@ -19,8 +19,19 @@ class DataError(VitrineError):
     is_retryable = False
 
 
+class TooLittle(DataError):
+    """There is too little to learn something optional from; it is left out, and what would need it says why."""
+
+
 class SettingsError(VitrineError):
     """A setting, option or specification is wrong; the message names the key and the value."""
+
+    exit_status = 2
+    is_retryable = False
+
+
+class Unanswerable(VitrineError):
+    """The live release does not answer questions of this kind; the message says what the shop's data lack."""
 
     exit_status = 2
     is_retryable = False

@@ -7,6 +7,10 @@ Files of the folder:
     models.json       names of the models, in the order of exposure.npy
     differences.json  model -> metric -> {"mean", "low", "high"}: two_tower minus that model, paired by event
     rank_<model>.npy  int32 [targets] rank of each target from 1; 0 where it is not among the longest list
+    slices.json       names of the slices, in the order of slices.npy
+    slices.npy        bool [slices, targets] which targets belong to each slice
+    shared.npy        int64 [panel] with a champion: items that its first 10 share with the challenger's, at the
+                      last question of each user asked
     exposure.npy      int64 [models, items] lists (of the slices' length) that show each item
     targets.parquet   [targets] row_id, user_id, item_id, timestamp, context (events known before)
     timings.json      seconds a model, outside the digest
@@ -19,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -32,9 +35,11 @@ from models.release_data import with_valid
 from models.two_tower_scorer import TwoTowerScorer
 from pipelines import columns as c
 from pipelines.artifacts import TIMINGS, seal, stage_key, write_json
-from pipelines.contracts import Document, Evaluated, Snapshot, Trained
+from pipelines.contracts import Document, Evaluated, Trained
 from pipelines.errors import DataError
 from pipelines.progress import log
+from pipelines.requests import users_table
+from pipelines.slices import column_slices
 from pipelines.snapshot import TEST, Queries, SnapshotData
 from serving.bundle import Bundle
 from serving.store import Release, ReleaseStore
@@ -51,6 +56,10 @@ class EvaluateSettings(Document):
         baselines: models to compare with.
         max_targets: test events, at most; more are sampled by whole questions.
         bootstrap_samples: resamplings behind each interval.
+        item_slices: columns of the items whose values are slices; None for the category that people are shown.
+        user_slices: columns of the users; None for `country`, where there is one.
+        slice_values: values of such a column, at most, those with the most events.
+        slice_events: events of such a value, at least.
         seed: of sample and resamplings.
     """
 
@@ -59,6 +68,10 @@ class EvaluateSettings(Document):
         "popularity", "als", "itemknn", "ease")
     max_targets: int = Field(20_000, ge=1)
     bootstrap_samples: int = Field(500, ge=20)
+    item_slices: tuple[str, ...] | None = None
+    user_slices: tuple[str, ...] | None = None
+    slice_values: int = Field(12, ge=1)
+    slice_events: int = Field(50, ge=1)
     seed: int = 17
 
 
@@ -109,12 +122,14 @@ def _build(
     makers |= {name: partial(baseline, name) for name in settings.baselines}
     if champion is not None:
         path, digest = releases.bundle_path(champion.bundle), champion.bundle
-        makers[CHAMPION] = lambda: BundleScorer.of(Bundle.load(path, digest), data, _users(trained.snapshot))
+        makers[CHAMPION] = lambda: BundleScorer.of(Bundle.load(path, digest), data, users_table(trained.snapshot))
 
     documents: dict[str, dict[str, Any]] = {}
     rankings: dict[str, Ranking] = {}
     seconds: dict[str, float] = {}
-    masks = m.slice_masks(known, queries)
+    masks = m.slice_masks(known, queries) | column_slices(
+        trained.snapshot, data, queries, item_columns=settings.item_slices, user_columns=settings.user_slices,
+        most=settings.slice_values, least=settings.slice_events)
     for name, make in makers.items():
         started = time.monotonic()
         model = make()
@@ -123,7 +138,7 @@ def _build(
         documents[name]["model"] = name if name in (CHALLENGER, CHAMPION) else repr(model)
         seconds[name] = round(time.monotonic() - started, 1)
         log.info("evaluate: %s %s", name, ", ".join(f"{k} {v:.4f}" for k, v in documents[name]["metrics"].items()))
-    _write(out, data, queries, documents=documents, rankings=rankings, settings=settings)
+    _write(out, data, queries, documents=documents, rankings=rankings, masks=masks, settings=settings)
     write_json(out / TIMINGS, {"seconds": seconds})
     return {name: document["metrics"] for name, document in documents.items()}
 
@@ -144,7 +159,7 @@ def _document(
 
 def _write(
     out: Path, data: SnapshotData, queries: Queries, *, documents: Mapping[str, Any],
-    rankings: Mapping[str, Ranking], settings: EvaluateSettings,
+    rankings: Mapping[str, Ranking], masks: Mapping[str, m.Mask], settings: EvaluateSettings,
 ) -> None:
     user = queries.user[queries.target_query]
     write_json(out / "metrics.json", dict(documents))
@@ -154,6 +169,13 @@ def _write(
                             samples=settings.bootstrap_samples, seed=settings.seed)
         for name, ranking in rankings.items() if name != CHALLENGER
     })
+    write_json(out / "slices.json", list(masks))
+    np.save(out / "slices.npy", np.stack(list(masks.values())), allow_pickle=False)
+    if CHAMPION in rankings:
+        # One question a user: who asks most is not to speak for all.
+        panel = np.flatnonzero(np.diff(queries.user, append=-1))
+        shared = m.shared_items(rankings[CHALLENGER].top[panel], rankings[CHAMPION].top[panel], m.SLICE_K)
+        np.save(out / "shared.npy", shared, allow_pickle=False)
     for name, ranking in rankings.items():
         np.save(out / f"rank_{name}.npy", ranking.rank, allow_pickle=False)
     shown = [m.exposure(ranking.top, m.SLICE_K, data.num_items) for ranking in rankings.values()]
@@ -169,10 +191,3 @@ def _write(
         "context": (queries.end - queries.start)[queries.target_query],
     }), out / "targets.parquet")
 
-
-def _users(snapshot: Snapshot) -> pd.DataFrame | None:
-    """The users' table that the snapshot was made from, None where the shop has none."""
-    if snapshot.ingested is None:
-        return None
-    path = Path(snapshot.ingested.path) / f"{c.USERS}.parquet"
-    return pd.read_parquet(path) if path.exists() else None

@@ -14,14 +14,17 @@ from pydantic import Field
 from pipelines import columns as c
 from pipelines.artifacts import seal, stage_key
 from pipelines.contracts import Document, Ingested, Snapshot
-from pipelines.encode import Shop, encode
+from pipelines.encode import Shop, encode, in_rows
 from pipelines.errors import DataError
 from pipelines.histories import first_meetings
+from pipelines.item_texts import write_texts
+from pipelines.pictures import write_pictures
 from pipelines.progress import log
 from pipelines.schema import kinds, read_shop
 from pipelines.snapshot import TEST, TRAIN, VALID
 
 STAGE = "features"
+FORMAT = 2  # of the folder: the first had neither words nor pictures
 
 
 class FeatureSettings(Document):
@@ -44,7 +47,7 @@ def features(ingested: Ingested, settings: FeatureSettings, root: Path) -> Snaps
     Raises:
         DataError: too few events to split.
     """
-    key = stage_key(STAGE, ingested.digest, ingested.window, settings)
+    key = stage_key(STAGE, FORMAT, ingested.digest, ingested.window, settings)
     return seal(Snapshot, root, STAGE, key, lambda out: _build(ingested, settings, out))
 
 
@@ -63,6 +66,11 @@ def _build(ingested: Ingested, settings: FeatureSettings, out: Path) -> dict[str
              split, target, np.arange(len(events), dtype=np.int64)),
         settings.visits, out,
     )
+    # What search by words and by picture learns from; only the release needs it, so that it is no part of `encode`.
+    rows, fields = in_rows(items), kinds(shop.item_fields)
+    worded = write_texts(rows, fields, shop.display["title"], out)
+    pictured = write_pictures(rows, fields, shop.display["image"], out)
+    log.info("of %s items %s have words and %s a picture", f"{len(rows):,}", f"{worded:,}", f"{pictured:,}")
     log.info("split: train until %s, valid until %s, test until %s", valid_from, test_from, ingested.window.as_of)
     return {
         "ingested": ingested, "window": ingested.window, **counts, "valid_from": valid_from, "test_from": test_from,

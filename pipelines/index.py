@@ -1,4 +1,5 @@
-"""Stage: a registered model becomes a sealed serving bundle with its search index.
+"""Stage: a registered model becomes a sealed serving bundle with its indexes: one for shoppers, and one each for words
+and for pictures where the shop has them.
 
 Below some 20,000 items comparing with every item is the right index. Above, ScaNN: a tree of about
 2 sqrt(items) leaves, asymmetric hashing of two columns a block with anisotropic loss (Guo et al. 2020),
@@ -28,9 +29,9 @@ from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
 from pipelines.errors import DataError, VitrineError
 from pipelines.progress import duration, log
-from pipelines.requests import requests_at_end, user_vectors
+from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
-from serving.bundle import INDEX, INDEX_CONFIG, IndexConfig, write_bundle
+from serving.bundle import CONFIG, INDEX_CONFIG, IndexConfig, write_bundle
 from serving.encoding import Floats
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
@@ -50,7 +51,7 @@ class IndexSettings(Document):
         exact_below: catalogues smaller than this are searched exactly.
         recall_k: length of the lists that exact search and the index are compared by.
         recall_target: share of exact search's items at which a query searches enough.
-        recall_queries: shoppers that are asked for.
+        recall_queries: shoppers that are asked for; words and pictures too.
     """
 
     exact_below: int = Field(20_000, ge=100)
@@ -63,7 +64,7 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
     """Build the index, measure it, and seal the bundle.
 
     Raises:
-        DataError: an item or user vector is not finite.
+        DataError: an item or query vector is not finite.
         VitrineError: the child process that builds died; the message names its signal.
     """
     from pipelines import tracking
@@ -73,7 +74,9 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
     sealed = seal(Sealed, root, STAGE, key, lambda out: _build(registered, settings, out))
     config = read_json(Path(sealed.path) / INDEX_CONFIG)
     tracking.stage_run(registered, STAGE, {"bundle": sealed.digest, **config, **settings.model_dump()},
-                       {f"index_recall@{sealed.recall_k}": sealed.recall}, (), places)
+                       {f"index_recall@{sealed.recall_k}": sealed.recall} | {
+                           f"{name}_index_recall@{sealed.recall_k}": recall
+                           for name, recall in sealed.search_recalls.items()}, (), places)
     tracking.tag(registered, {"vitrine.bundle_digest": sealed.digest}, places)
     return sealed
 
@@ -81,25 +84,36 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
 def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[str, Any]:
     trained = registered.evaluated.trained
     write_bundle(out, Path(trained.path), Path(trained.snapshot.path), provenance(registered))
-    vectors = np.load(out / "item_vectors.npy", allow_pickle=False)
-    queries = user_vectors(trained, requests_at_end(trained, settings.recall_queries))
-    for what, array in (("item", vectors), ("user", queries)):
+    timings: dict[str, float] = {}
+    recalls: dict[str, float] = {}
+    for space in spaces(trained, out, settings.recall_queries):
+        started = time.monotonic()
+        recalls[space.asked_by] = _build_one(out, space, settings)
+        timings |= {f"{space.folder}_s": time.monotonic() - started, f"{space.asked_by}_asked": len(space.queries)}
+    write_json(out / TIMINGS, timings)
+    return {"registered": registered, "kind": read_json(out / INDEX_CONFIG)["kind"], "recall": recalls.pop(SHOPPERS),
+            "recall_k": settings.recall_k, "search_recalls": recalls}
+
+
+def _build_one(out: Path, space: Space, settings: IndexSettings) -> float:
+    """Write the index of one space and return its recall."""
+    blocks = space.blocks(out)
+    for what, array in (*(("item", block) for block in blocks), ("query", space.queries)):
         broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if len(broken):
-            raise DataError(f"{len(broken):,} of {len(array):,} {what} vectors of {trained.path} are not finite, "
+            raise DataError(f"{len(broken):,} of {len(array):,} {what} vectors for {space.asked_by} are not finite, "
                             f"the first in row {broken[0]}: train again with a lower learning rate")
     started = time.monotonic()
-    if len(vectors) < settings.exact_below:
-        write_json(out / INDEX_CONFIG, IndexConfig(kind="exact").model_dump(exclude_none=True))
-        recall = ExactAnswers(vectors, queries, settings.recall_k).recall(ExactRetriever(vectors))
+    if len(blocks[0]) < settings.exact_below:
+        write_json(out / space.folder / CONFIG, IndexConfig(kind="exact").model_dump(exclude_none=True))
+        answers = ExactAnswers(np.concatenate(blocks, axis=1), space.queries, settings.recall_k)
+        recall = answers.recall(ExactRetriever(*blocks))
     else:
-        recall = _build_apart(out, queries, settings)
-    seconds = time.monotonic() - started
-    kind = read_json(out / INDEX_CONFIG)["kind"]
-    write_json(out / TIMINGS, {"index_s": seconds, "recall_queries": len(queries)})
-    log.info("index: %s, %s items, recall@%d %.4f of exact search by the vectors of %s shoppers, %s",
-             kind, f"{len(vectors):,}", settings.recall_k, recall, f"{len(queries):,}", duration(seconds))
-    return {"registered": registered, "kind": kind, "recall": recall, "recall_k": settings.recall_k}
+        recall = _build_apart(out, space, settings)
+    log.info("index: %s, %s items, recall@%d %.4f of exact search by the vectors of %s %s, %s",
+             read_json(out / space.folder / CONFIG)["kind"], f"{len(blocks[0]):,}", settings.recall_k, recall,
+             f"{len(space.queries):,}", space.asked_by, duration(time.monotonic() - started))
+    return recall
 
 
 def provenance(registered: Registered) -> dict[str, Any]:
@@ -138,12 +152,13 @@ class ExactAnswers:
         return hits / (self.k * len(self.queries))
 
 
-def _build_apart(out: Path, queries: Floats, settings: IndexSettings) -> float:
-    """Build out/index in a child process and return its recall."""
+def _build_apart(out: Path, space: Space, settings: IndexSettings) -> float:
+    """Build the index of one space in a child process and return its recall."""
     with tempfile.TemporaryDirectory(prefix="vitrine-index-") as name:
         scratch = Path(name)
-        np.save(scratch / "queries.npy", queries)
-        write_json(scratch / "job.json", {"bundle": str(out.resolve()), "settings": settings.model_dump()})
+        np.save(scratch / "queries.npy", space.queries)
+        write_json(scratch / "job.json", {"bundle": str(out.resolve()), "folder": space.folder, "files": space.files,
+                                          "settings": settings.model_dump()})
         last: list[str] = []
         with subprocess.Popen(
             [sys.executable, "-m", "pipelines.index", str(scratch)], cwd=Path(__file__).resolve().parents[1],
@@ -160,8 +175,8 @@ def _build_apart(out: Path, queries: Floats, settings: IndexSettings) -> float:
         if child.returncode:
             how = (f"was ended by {signal.Signals(-child.returncode).name}" if child.returncode < 0
                    else f"ended with status {child.returncode}")
-            raise VitrineError(f"the index build of {out} {how}; its last lines: {' | '.join(last)}; nothing was "
-                               "sealed, run the index stage again, with more memory where the signal is SIGKILL")
+            raise VitrineError(f"the build of {out / space.folder} {how}; its last lines: {' | '.join(last)}; "
+                               "nothing was sealed, run the index stage again, with more memory where it was SIGKILL")
         return float(read_json(scratch / "result.json")["recall"])
 
 
@@ -200,13 +215,13 @@ def build_scann(vectors: Floats, queries: Floats, settings: IndexSettings, folde
     answers, recall = ExactAnswers(vectors, queries, settings.recall_k), 0.0
     for search, reorder in efforts(leaves):
         config = IndexConfig(kind="scann", leaves=leaves, leaves_to_search=search, reorder=reorder)
-        recall = answers.recall(ScannRetriever(searcher, vectors, config))
+        recall = answers.recall(ScannRetriever(searcher, config, vectors))
         log.info("index: recall@%d %.4f with %d leaves and %d candidates", settings.recall_k, recall, search, reorder)
         if recall >= settings.recall_target:
             break
     folder.mkdir()
     searcher.serialize(str(folder), relative_path=True)
-    write_json(folder / Path(INDEX_CONFIG).name, config)
+    write_json(folder / CONFIG, config)
     return recall
 
 
@@ -214,10 +229,9 @@ def main(scratch: Path) -> None:
     """The child: build what job.json describes and write result.json."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     job = json.loads((scratch / "job.json").read_text(encoding="utf-8"))
-    bundle = Path(job["bundle"])
-    vectors = np.load(bundle / "item_vectors.npy", allow_pickle=False)
-    queries = np.load(scratch / "queries.npy", allow_pickle=False)
-    recall = build_scann(vectors, queries, IndexSettings.model_validate(job["settings"]), bundle / INDEX)
+    bundle, queries = Path(job["bundle"]), np.load(scratch / "queries.npy", allow_pickle=False)
+    vectors = np.concatenate([np.load(bundle / name, allow_pickle=False) for name in job["files"]], axis=1)
+    recall = build_scann(vectors, queries, IndexSettings.model_validate(job["settings"]), bundle / job["folder"])
     write_json(scratch / "result.json", {"recall": recall})
 
 

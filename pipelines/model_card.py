@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.contracts import Evaluated
 from pipelines.figures import look
+from serving.doors import Doors
 
 Metrics = Mapping[str, Mapping[str, Any]]  # model -> {"metrics", "slices", "intervals"}, as in metrics.json
 
@@ -43,13 +44,28 @@ def slice_table(metrics: Metrics) -> tuple[list[str], list[list[Any]]]:
     return ["slice", "events", *[look(model)[0] for model in metrics]], rows
 
 
-def model_card(evaluated: Evaluated, train: Mapping[str, Any], metrics: Metrics, intended_use: str) -> str:
+def door_table(doors: Doors) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of what else is answered: one row a figure, or why not."""
+    rows: list[list[Any]] = []
+    for name, door in (("words", doors.search), ("a picture", doors.pictures)):
+        if door.closed is not None:
+            rows.append([f"by {name}", f"not possible: {door.closed}", ""])
+        else:
+            rows += [[f"by {name}", figure, value] for figure, value in door.figures.items()] or [
+                [f"by {name}", "not measured: nothing could be held out", ""]]
+    return ["search", "on what was held out of training", ""], rows
+
+
+def model_card(
+    evaluated: Evaluated, train: Mapping[str, Any], metrics: Metrics, doors: Doors, intended_use: str
+) -> str:
     """The card as Markdown.
 
     Args:
         evaluated: the model's provenance.
         train: the training's settings, by name.
         metrics: content of the evaluation's metrics.json.
+        doors: what the training learned to answer beside recommendations.
         intended_use: the shop's own words on what the model is for.
     """
     trained = evaluated.trained
@@ -93,6 +109,8 @@ def model_card(evaluated: Evaluated, train: Mapping[str, Any], metrics: Metrics,
         *([f"95 % bootstrap intervals of the two-tower: {'; '.join(intervals)}.", ""] if intervals else []),
         "Recall@10 by slice:", "",
         table(*by_slice), "",
+        "## Search", "",
+        table(*door_table(doors)), "",
         "## Limits", "",
         *[f"- {limit}" for limit in limits], "",
     ])

@@ -119,7 +119,8 @@ def _index(registered: Registered, params: RetrainParams, origin: Origin, places
 
 
 def _gate(sealed: Sealed, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
-    from pipelines.gate import GateSettings, gate
+    from pipelines.gate import gate
+    from pipelines.gate_rules import GateSettings
 
     return gate(sealed, params.of_stage("gate", GateSettings), places, places.artifacts)
 
@@ -149,7 +150,7 @@ _SETTINGS: Mapping[str, str] = {
     "evaluate": "pipelines.evaluate:EvaluateSettings",
     "register": "pipelines.register:RegisterSettings",
     "index": "pipelines.index:IndexSettings",
-    "gate": "pipelines.gate:GateSettings",
+    "gate": "pipelines.gate_rules:GateSettings",
 }
 
 

@@ -93,6 +93,9 @@ def sort_columns(
         if name == id_column or name in c.PROTOCOL:
             continue
         kind = given.get(name)
+        if id_column == c.ITEM and name == c.AVAILABLE and pt.is_boolean(table[name].type):
+            left_out.append(LeftOut(name=name, reason="it says what may be shown today, not what a product is like"))
+            continue
         if kind == "ignore":
             left_out.append(LeftOut(name=name, reason="ignored by the specification"))
             continue

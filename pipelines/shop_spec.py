@@ -22,7 +22,7 @@ Weight = Annotated[float, Setting(ge=0, allow_inf_nan=False)]
 _PLACES = ("columns.events", "columns.items", "columns.users", "items.kinds", "users.kinds",
            "events.weights", "events.count", "events.naive_times")
 EventColumn = Literal["user_id", "item_id", "timestamp", "event_type", "session_id"]
-ItemColumn = Literal["item_id", "title", "category", "price", "image"]
+ItemColumn = Literal["item_id", "title", "category", "price", "image", "available"]
 UserColumn = Literal["user_id"]
 
 
@@ -31,7 +31,7 @@ class ColumnNames(Document):
 
     Attributes:
         events: of user_id, item_id, timestamp, event_type, session_id.
-        items: of item_id, title, category, price, image.
+        items: of item_id, title, category, price, image, available.
         users: of user_id.
     """
 

@@ -13,6 +13,11 @@ Files of a snapshot folder (all arrays .npy, memory-mapped on load, never pickle
     user_tokens            int32 [users, slots]   0 is padding
     indptr                 int64 [users + 1]      histories as CSR, by user, then time
     item, time, type, split, weight, target, row  one entry an event, see `Histories`
+
+and, made by the features stage where the shop has words or pictures, what search learns from:
+
+    item_texts.parquet     words of each item, see pipelines/item_texts.py
+    pictures.npy, picture_rows.npy  thumbnails of the items that have a picture, see pipelines/pictures.py
 """
 
 from dataclasses import dataclass, fields

@@ -13,6 +13,7 @@ WRITTEN = "timestamp as written"
 DEFAULT_TYPE = "event"
 SEPARATOR = "|"  # between the members of a multi-valued text
 UTC_TIME = dt.Timestamp("UTC", scale=6)
+_SAID = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 # 007 is a code, 0.07 and 0 are numbers.
 _CODE = r"^[+-]?0\d"
 
@@ -73,7 +74,21 @@ def _features(table: ir.Table, spec: ShopSpec, id_column: str, is_text: bool) ->
         elif kind == "numeric" and column.type().is_decimal():
             value = column.cast("float64")
         changed[name] = value
+    if id_column == c.ITEM and c.AVAILABLE in table.columns:
+        changed[c.AVAILABLE] = _available(table)
     return table.mutate(**changed) if changed else table
+
+
+def _available(table: ir.Table) -> ir.Value:
+    """True or false from a stock count or from words; null says nothing, and other text stays as it is."""
+    column = table[c.AVAILABLE]
+    if column.type().is_numeric() and not column.type().is_boolean():
+        return column > 0
+    if not column.type().is_string():
+        return column
+    words = column.strip().lower()
+    told = words.isin(list(_SAID)).fillna(True).all().to_pyarrow().as_py()
+    return words.isin([word for word, is_yes in _SAID.items() if is_yes]) if told else column
 
 
 def _ids(table: ir.Table, names: tuple[str, ...]) -> ir.Table:

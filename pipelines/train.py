@@ -5,19 +5,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import TIMINGS, find, place, seal, stage_key, write_json
+import numpy as np
+
+from pipelines.artifacts import TIMINGS, find, place, read_json, seal, stage_key, write_json
 from pipelines.contracts import Snapshot, Trained
 from pipelines.errors import VitrineError
+from pipelines.pictures import read_pictures
 from pipelines.settings import Cluster
 from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings
+from serving.doors import DOORS, Door, Doors
 
 STAGE = "train"
 EXPORT_SECONDS = 900  # the chief exports and seals in well under a minute; a large catalogue takes longer
 
 
 def train(snapshot: Snapshot, settings: TrainSettings, root: Path, cluster: Cluster | None = None) -> Trained:
-    """Train on a snapshot until its validation window says stop.
+    """Train on a snapshot until its validation window says stop, then what searches by words and by picture.
 
     A killed training goes on from its last checkpoint, below `root`, when the stage is run again.
 
@@ -33,8 +37,14 @@ def train(snapshot: Snapshot, settings: TrainSettings, root: Path, cluster: Clus
     if cluster is not None and cluster.index > 0:
         return _help(snapshot, settings, root, key, cluster)
     checkpoints = root / STAGE / ".checkpoints" / key[:20]
-    trained = seal(Trained, root, STAGE, key, lambda out: {
-        "snapshot": snapshot, **fit(SnapshotData.load(snapshot.path), settings, out, checkpoints, cluster)})
+
+    def build(out: Path) -> dict[str, Any]:
+        data = SnapshotData.load(snapshot.path)
+        fields = fit(data, settings, out, checkpoints, cluster)
+        _open_doors(data, settings, out)
+        return {"snapshot": snapshot, **fields}
+
+    trained = seal(Trained, root, STAGE, key, build)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return trained
 
@@ -70,3 +80,22 @@ def fit(
     return {"dimension": settings.members * settings.dimension, "epochs": len(fitted.curves),
             "best_epoch": fitted.best_epoch, "is_refit": settings.refit,
             "valid_recall_at_10": fitted.best_recall}
+
+
+def _open_doors(data: SnapshotData, settings: TrainSettings, out: Path) -> None:
+    """Train what answers words and pictures in the space of the item vectors in `out`, and say how well it does."""
+    from models.text_door import train_search
+
+    started = time.monotonic()
+    vectors = np.load(out / "item_vectors.npy", allow_pickle=False)
+    search = train_search(data.path, vectors, settings.search, out)
+    searched = time.monotonic()
+    if (pictures := read_pictures(data.path)) is None:
+        shown = Door(closed="no product of the shop has a picture (bytes of a PNG or JPEG file)")
+    else:
+        from models.picture_door import train_pictures  # imports TensorFlow
+
+        shown = train_pictures(data, pictures, settings.pictures, out)
+    write_json(out / DOORS, Doors(search=search, pictures=shown))
+    write_json(out / TIMINGS, read_json(out / TIMINGS) | {
+        "search_seconds": searched - started, "pictures_seconds": time.monotonic() - searched})

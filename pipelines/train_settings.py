@@ -3,6 +3,8 @@
 from pydantic import Field
 
 from pipelines.contracts import Document
+from pipelines.image_settings import ImageSettings
+from pipelines.search_settings import SearchSettings
 
 
 class TrainSettings(Document):
@@ -30,6 +32,8 @@ class TrainSettings(Document):
         mixed_precision: transformer blocks compute in bfloat16, for accelerators that have it; all weights, the
             softmax and what is exported stay in float32.
         seed: of initial weights, dropout and the order of batches.
+        search: of the query encoder, which is trained after the towers where products have words.
+        pictures: of the image encoder, which is trained after the towers where products have pictures.
     """
 
     dimension: int = Field(128, ge=4, le=1024)
@@ -54,3 +58,5 @@ class TrainSettings(Document):
     checkpoint_seconds: float = Field(120, ge=0)
     mixed_precision: bool = False
     seed: int = Field(17, ge=0)
+    search: SearchSettings = SearchSettings()
+    pictures: ImageSettings = ImageSettings()

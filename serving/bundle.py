@@ -4,12 +4,20 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
 
     item_vectors.npy   float32 [items, D]    score = user vector . item vector; the last column is the item prior
     item_inputs.npy    float32 [items, Din]  what the visits of a history are summed from
-    items.parquet      item_id and the columns people read
+    items.parquet      item_id and the columns people read; `available`, where the shop says what may be shown
     index/             index.json names the kind; for ScaNN also its parts, by relative path, without item ids
     user_tower.tflite  user vectors from the inputs of serving/encoding.py
     spec.json          feature specification; vocabulary.json, where there is one, turns values into tokens
     popularity.npy     int64 [items]         rows, best-selling first
     tombstones.json    ids of items that must never be shown, whatever the index finds
+    doors.json         whether words and pictures are searched by, with what was measured, or why they are not;
+                       where they are, also
+    query*.{json,npy}, item_words.npy   the encoder of typed words, see serving/query_encoder.py
+    item_text.npy      float32 [items, S]    the text block of the items' rows
+    text_index/        as index/, over [item_vectors | item_text]
+    image_encoder.tflite                vectors of pictures
+    picture_vectors.npy, picture_rows.npy  float32 [pictured, P] and int64 [pictured], of products with a picture
+    picture_index/     as index/, over picture_vectors
     provenance.json    the contracts that led here, with their digests
     manifest.json      SHA-256 and size of all of the above, written last
 
@@ -30,21 +38,25 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from pipelines.artifacts import CONTRACT, MANIFEST, TIMINGS, digest_of, file_digest, read_json, write_json
-from pipelines.columns import ITEM
+from pipelines.columns import AVAILABLE, ITEM
 from pipelines.contracts import Document
 from pipelines.errors import BundleRefused, CorruptArtifact
+from serving.doors import DOORS, ITEM_TEXT, PICTURE_FILES, PICTURE_VECTORS, TEXT_FILES, Doors, PicturePart, TextPart
 from serving.encoding import Floats, Limits
 
-INDEX = "index"
-INDEX_CONFIG = f"{INDEX}/index.json"
+ITEM_VECTORS = "item_vectors.npy"
+INDEX, TEXT_INDEX, PICTURE_INDEX = "index", "text_index", "picture_index"
+CONFIG = "index.json"
+INDEX_CONFIG = f"{INDEX}/{CONFIG}"
 REQUIRED = frozenset({
-    "item_vectors.npy", "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
+    ITEM_VECTORS, "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
     "popularity.npy", "tombstones.json", "provenance.json",
 })
-OPTIONAL = frozenset({"vocabulary.json"})
-FROM_TRAINING = ("item_vectors.npy", "item_inputs.npy", "user_tower.tflite")
+OPTIONAL = frozenset({"vocabulary.json", DOORS, *TEXT_FILES, *PICTURE_FILES, f"{TEXT_INDEX}/{CONFIG}",
+                      f"{PICTURE_INDEX}/{CONFIG}"})
+FROM_TRAINING = (ITEM_VECTORS, "item_inputs.npy", "user_tower.tflite")
 FROM_SNAPSHOT = ("items.parquet", "spec.json")
-_INDEX_PART = re.compile(rf"{INDEX}/[A-Za-z0-9_]+\.(npy|pb|pbtxt)")
+_INDEX_PART = re.compile(rf"({INDEX}|{TEXT_INDEX}|{PICTURE_INDEX})/[A-Za-z0-9_]+\.(npy|pb|pbtxt)")
 _ASSET_PATH = re.compile(r'asset_path:\s*"([^"]*)"')
 _REMEDY = "what serves now goes on serving; run the index stage again and promote its result"
 
@@ -78,7 +90,14 @@ class Bundle:
     item_ids: list[str]  # [items]
     rows: dict[str, int]  # item id -> row
     tombstones: npt.NDArray[np.int64]  # rows that are never shown
+    unavailable: npt.NDArray[np.int64]  # rows that the shop did not have when the bundle was made
+    hidden: npt.NDArray[np.int64]  # rows that no list may hold: the two together, ascending
     index: IndexConfig
+    doors: Doors
+    text: TextPart | None
+    text_index: IndexConfig | None
+    pictures: PicturePart | None
+    picture_index: IndexConfig | None
     spec: dict[str, Any]
     provenance: dict[str, Any]
 
@@ -123,7 +142,7 @@ class Bundle:
 
 
 def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[str, Any]) -> None:
-    """Copy the parts of a bundle into `target`, all but the index and the manifest.
+    """Copy the parts of a bundle into `target`, all but the indexes and the manifest.
 
     Args:
         target: folder that is being built.
@@ -131,8 +150,9 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
         snapshot: folder of the features stage.
         provenance: JSON without clock readings or paths, so that equal inputs give equal bytes.
     """
-    vocabulary = [name for name in OPTIONAL if (snapshot / name).exists()]
-    for source, names in ((trained, FROM_TRAINING), (snapshot, [*FROM_SNAPSHOT, *vocabulary])):
+    doors = [DOORS, *Doors.load(trained).files] if (trained / DOORS).exists() else []
+    vocabulary = [name for name in ("vocabulary.json",) if (snapshot / name).exists()]
+    for source, names in ((trained, [*FROM_TRAINING, *doors]), (snapshot, [*FROM_SNAPSHOT, *vocabulary])):
         for name in names:
             if not (source / name).is_file():
                 raise CorruptArtifact(f"{source}: {name} is missing, so that no bundle can be made; "
@@ -202,22 +222,22 @@ def _matrix(folder: Path, name: str) -> Floats:
     return array
 
 
-def _index_config(folder: Path) -> IndexConfig:
-    """index.json, and the promise that ScaNN is led to no file outside the bundle."""
+def _index_config(folder: Path, index: str = INDEX) -> IndexConfig:
+    """index.json of one index, and the promise that ScaNN is led to no file outside the bundle."""
     try:
-        config = IndexConfig.model_validate(read_json(folder / INDEX_CONFIG))
+        config = IndexConfig.model_validate(read_json(folder / index / CONFIG))
     except ValidationError as error:
-        raise ValueError(f"{INDEX_CONFIG}: {error}") from error
-    parts = {path.name for path in (folder / INDEX).iterdir()} - {Path(INDEX_CONFIG).name}
+        raise ValueError(f"{index}/{CONFIG}: {error}") from error
+    parts = {path.name for path in (folder / index).iterdir()} - {CONFIG}
     if config.kind == "exact":
         if parts:
-            raise ValueError(f"an exact index has no parts, {INDEX}/ holds {sorted(parts)}")
+            raise ValueError(f"an exact index has no parts, {index}/ holds {sorted(parts)}")
         return config
     if None in (config.leaves, config.leaves_to_search, config.reorder):
-        raise ValueError(f"{INDEX_CONFIG} lacks leaves, leaves_to_search or reorder")
-    named = set(_ASSET_PATH.findall((folder / INDEX / "scann_assets.pbtxt").read_text(encoding="utf-8")))
+        raise ValueError(f"{index}/{CONFIG} lacks leaves, leaves_to_search or reorder")
+    named = set(_ASSET_PATH.findall((folder / index / "scann_assets.pbtxt").read_text(encoding="utf-8")))
     if not named or named - parts:
-        raise ValueError(f"scann_assets.pbtxt names {sorted(named - parts)}, which {INDEX}/ does not hold")
+        raise ValueError(f"scann_assets.pbtxt names {sorted(named - parts)}, which {index}/ does not hold")
     return config
 
 
@@ -245,5 +265,22 @@ def _open(folder: Path, digest: str) -> Bundle:
     buried = read_json(folder / "tombstones.json")
     # An id that this bundle does not know is buried already.
     tombstones = np.array(sorted(rows[i] for i in buried if i in rows), np.int64)
-    return Bundle(folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones,
-                  _index_config(folder), spec, read_json(folder / "provenance.json"))
+    # Null says nothing against an item.
+    known = table.column(AVAILABLE).to_pylist() if AVAILABLE in table.column_names else []
+    unavailable = np.array([row for row, is_available in enumerate(known) if is_available is False], np.int64)
+    hidden = np.union1d(tombstones, unavailable).astype(np.int64)
+    doors = Doors.load(folder)
+    for name in (*TEXT_FILES, *PICTURE_FILES):
+        if (folder / name).exists() != (name in doors.files):
+            raise ValueError(f"{name} is missing, which {DOORS} needs" if name in doors.files
+                             else f"it holds {name}, which serves a search that {DOORS} says is closed")
+    text = pictures = None
+    if doors.search.closed is None:
+        text = TextPart.load(folder, _matrix(folder, ITEM_TEXT), *vectors.shape)
+    if doors.pictures.closed is None:
+        pictures = PicturePart.load(folder, _matrix(folder, PICTURE_VECTORS), len(vectors))
+    return Bundle(folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones, unavailable,
+                  hidden, _index_config(folder), doors,
+                  text, _index_config(folder, TEXT_INDEX) if text else None,
+                  pictures, _index_config(folder, PICTURE_INDEX) if pictures else None,
+                  spec, read_json(folder / "provenance.json"))

@@ -1,6 +1,7 @@
-"""Recommendations of one bundle: history in, item rows and scores out.
+"""What one bundle answers: a history, an item, words, a photograph or a basket in, item rows and scores out.
 
-The same few lines answer in the gate's trial, on the command line and online.
+The same few lines answer in the gate's trial, on the command line and online; serving/doors.py says how the questions
+share one space.
 """
 
 from collections.abc import Sequence
@@ -8,12 +9,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from pipelines.errors import BundleRefused, DataError
-from serving.bundle import Bundle
+from pipelines.columns import PURCHASE
+from pipelines.errors import BundleRefused, DataError, Unanswerable
+from serving.bundle import INDEX, TEXT_INDEX, Bundle
+from serving.doors import Door
 from serving.encoding import Floats, History, Ints, encode
-from serving.retriever import NOTHING, Rows, best, open_retriever
+from serving.picture_search import PictureSearch
+from serving.query_text import MAX_CHARACTERS
+from serving.retriever import NOTHING, Retriever, Rows, best, open_retriever
 from serving.user_tower import UserTower
+
+NONE: Rows = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Request:
 
 
 class Recommendation(NamedTuple):
-    """An item and its score (inner product of user and item vector)."""
+    """An item and its score: the inner product of query and item vector, for likeness the cosine."""
 
     row: int
     score: float
@@ -36,13 +44,23 @@ class Recommendation(NamedTuple):
 class Recommender:
     """A loaded bundle that answers.
 
+    Every answer is best first, names no item twice and none that is buried. `unavailable` are rows that must not be
+    shown at this moment either, such as those out of stock.
+
     Raises:
-        BundleRefused: the user tower's vectors do not fit the item vectors.
+        BundleRefused: the vectors of an encoder do not fit those of the items.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.retriever = open_retriever(bundle)
+        self.retriever = open_retriever(bundle.path / INDEX, bundle.index, bundle.item_vectors)
+        self.text_retriever: Retriever | None = None
+        if bundle.text is not None and bundle.text_index is not None:
+            self.text_retriever = open_retriever(
+                bundle.path / TEXT_INDEX, bundle.text_index, bundle.item_vectors, bundle.text.vectors)
+        self.pictures: PictureSearch | None = None
+        if bundle.pictures is not None and bundle.picture_index is not None:
+            self.pictures = PictureSearch(bundle.path, bundle.pictures, bundle.picture_index)
         self.tower = UserTower(bundle.path / "user_tower.tflite")
         # The last column is the item prior: how much an item sells says nothing about what it is like.
         self.norms = np.maximum(np.linalg.norm(bundle.item_vectors[:, :-1], axis=1), 1e-12)
@@ -66,18 +84,19 @@ class Recommender:
         return self.tower.vectors(inputs)
 
     def recommend(
-        self, history: History, now_us: int, user_tokens: Ints, k: int, exclude_seen: bool = True
+        self, history: History, now_us: int, user_tokens: Ints, k: int, exclude_seen: bool = True,
+        unavailable: Rows = NONE,
     ) -> list[Recommendation]:
-        """The k best items for one shopper, best first; see `recommend_many`."""
-        return self.recommend_many([Request(history, now_us, user_tokens)], k, exclude_seen)[0]
+        """The k best items for one shopper; see `recommend_many`."""
+        return self.recommend_many([Request(history, now_us, user_tokens)], k, exclude_seen, unavailable)[0]
 
     def recommend_many(
-        self, requests: Sequence[Request], k: int, exclude_seen: bool = True
+        self, requests: Sequence[Request], k: int, exclude_seen: bool = True, unavailable: Rows = NONE
     ) -> list[list[Recommendation]]:
-        """The k best items for each request, best first, none twice, none buried.
+        """The k best items for each request.
 
         Where fewer than k items are unseen, the list is filled with best-sellers the shopper has seen,
-        marked `is_fallback`; it is shorter than k only where the catalogue is.
+        marked `is_fallback`; it is shorter than k only where the available catalogue is.
 
         Raises:
             DataError: a history names items or event types that the bundle does not have, or is out of order.
@@ -85,34 +104,86 @@ class Recommender:
         if not requests:
             return []
         vectors = self.vectors(requests)
-        buried = self.bundle.tombstones
-        hidden = [np.union1d(request.history.item, buried).astype(np.int64) if exclude_seen else buried
-                  for request in requests]
+        never = self._hidden(unavailable)
+        hidden = [self._hidden(request.history.item, unavailable) if exclude_seen else never for request in requests]
         rows, scores = self.retriever.search(vectors, k, hidden)
-        return [
-            [Recommendation(int(row), float(score)) for row, score in zip(found, found_scores, strict=True)
-             if row != NOTHING] + self._fill(vector, found, k)
-            for vector, found, found_scores in zip(vectors, rows, scores, strict=True)
-        ]
+        return [_answer(found, found_scores) + self._fill(vector, found, never)
+                for vector, found, found_scores in zip(vectors, rows, scores, strict=True)]
 
-    def similar(self, row: int, k: int) -> list[Recommendation]:
+    def basket(self, rows: Sequence[int], k: int, unavailable: Rows = NONE) -> list[Recommendation]:
+        """The k items that go best with those in a basket, which are not among them.
+
+        Answered as to a shopper of whom nothing else is known: the user tower has learned what follows such a visit,
+        which is what complements it rather than what is like it.
+
+        Raises:
+            DataError: the basket is empty, or holds a row that the bundle does not have.
+        """
+        if not len(rows):
+            raise DataError("the basket is empty: give the items that are in it")
+        weights: dict[str, float] = self.bundle.spec["event_weights"]
+        kind = PURCHASE if weights.get(PURCHASE, 0) > 0 else max(weights, key=lambda name: weights[name])
+        number = len(rows)
+        history = History(np.array(rows, np.int32), np.zeros(number, np.int64),
+                          np.full(number, self.bundle.spec["event_types"].index(kind), np.int16),
+                          np.ones(number, np.float32))
+        nobody = np.zeros(self.bundle.limits.user_slots, np.int32)
+        vectors = self.vectors([Request(history, 0, nobody)])
+        found, scores = self.retriever.search(vectors, k, [self._hidden(history.item, unavailable)])
+        return _answer(found[0], scores[0])
+
+    def similar(self, row: int, k: int, unavailable: Rows = NONE) -> list[Recommendation]:
         """The k items most like item `row`, with their cosine; the item prior has no part in it.
 
         Every item is compared with: some 30 ms for a million.
+
+        Raises:
+            DataError: the bundle does not have such a row.
         """
         if not 0 <= row < self.bundle.num_items:
             raise DataError(f"there is no item row {row}: the bundle has {self.bundle.num_items:,} items")
         plain = self.bundle.item_vectors[:, :-1]
         cosine = (plain @ plain[row] / (self.norms * self.norms[row])).astype(np.float32)
-        cosine[[row, *self.bundle.tombstones]] = -np.inf
-        return [Recommendation(int(found), float(score)) for found, score in zip(*best(cosine, k), strict=True)]
+        cosine[self._hidden(np.array([row]), unavailable)] = -np.inf
+        return _answer(*best(cosine, k))
 
-    def _fill(self, vector: Floats, found: Rows, k: int) -> list[Recommendation]:
-        """Best-sellers for the places that the search left empty."""
+    def search(self, text: str, k: int, unavailable: Rows = NONE) -> list[Recommendation]:
+        """The k items that typed words ask for; misspelt and unknown words are read by their parts.
+
+        Raises:
+            DataError: the text holds no letter and no digit.
+            Unanswerable: no product of the shop has words.
+        """
+        if self.bundle.text is None or self.text_retriever is None:
+            raise _closed("words", self.bundle.doors.search)
+        vector = self.bundle.text.encoder.vector(text)
+        if not vector.any():
+            raise DataError(f"{text[:MAX_CHARACTERS]!r} asks for nothing: type a word or a number")
+        found, scores = self.text_retriever.search(vector[None], k, [self._hidden(unavailable)])
+        return _answer(found[0], scores[0])
+
+    def search_image(self, data: bytes, k: int, unavailable: Rows = NONE) -> list[Recommendation]:
+        """The k items whose picture is most like an image file (PNG, JPEG, ...), with their cosine.
+
+        Raises:
+            DataError: the bytes are no image, or too large a one.
+            Unanswerable: the shop has no pictures, or too few to learn from.
+        """
+        if self.pictures is None:
+            raise _closed("a picture", self.bundle.doors.pictures)
+        found, scores = self.pictures.search(data, k, self._hidden(unavailable))
+        return _answer(found[0], scores[0])
+
+    def _hidden(self, *rows: npt.NDArray[np.integer]) -> Rows:
+        """Distinct rows that an answer must not hold: those given, the buried and the unavailable ones."""
+        return np.unique(np.concatenate([self.bundle.hidden, *rows])).astype(np.int64)
+
+    def _fill(self, vector: Floats, found: Rows, never: Rows) -> list[Recommendation]:
+        """Best-sellers for the places that the search left empty, without the rows `never`."""
         places = int((found == NOTHING).sum())
         if not places:
             return []
-        taken = np.concatenate([found, self.bundle.tombstones])
+        taken = np.concatenate([found, never])
         rows = self.bundle.popularity[~np.isin(self.bundle.popularity, taken)][:places]
         return [Recommendation(int(row), float(self.bundle.item_vectors[row] @ vector), True) for row in rows]
 
@@ -135,6 +206,15 @@ class Recommender:
             raise DataError("a history has weights that are below 0 or not finite: 0 is for what is no sign of taste")
         if (np.diff(history.time) < 0).any():
             raise DataError("a history's times go back: sort its events by time")
+
+
+def _answer(rows: Rows, scores: Floats) -> list[Recommendation]:
+    """An answer of found rows [n], less the places where nothing was found."""
+    return [Recommendation(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row != NOTHING]
+
+
+def _closed(what: str, door: Door) -> Unanswerable:
+    return Unanswerable(f"this release cannot be searched by {what}: {door.closed}")
 
 
 def empty_history() -> History:

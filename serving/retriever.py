@@ -1,4 +1,4 @@
-"""The items of the highest inner product with a user vector: exactly, or with ScaNN.
+"""The items of the highest inner product with a query vector: exactly, or with ScaNN.
 
 Both answer in the same shape, with exact scores, ties going to the lower row, so that nothing behind
 them need know which one searches.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import BundleRefused, DataError
-from serving.bundle import INDEX, Bundle, IndexConfig
+from serving.bundle import IndexConfig
 from serving.encoding import Floats
 
 Rows = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ class Retriever(Protocol):
         """The best items of each query.
 
         Args:
-            vectors: [queries, D] user vectors.
+            vectors: [queries, D] of shoppers or of what was typed or shown.
             k: items a query.
             exclude: one array of rows a query that must not be found.
 
@@ -53,19 +53,45 @@ def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
     return order, scores[order]
 
 
+class Blocks:
+    """Item vectors [items, D] that lie in several arrays side by side: what two searches share lies in memory once."""
+
+    def __init__(self, *blocks: Floats) -> None:
+        """Take the arrays, each float32 [items, columns]."""
+        self.blocks = blocks
+        self.ends = np.cumsum([block.shape[1] for block in blocks])
+        self.shape = len(blocks[0]), int(self.ends[-1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def products(self, vectors: Floats) -> Floats:
+        """Inner products [queries, items] with `vectors` [queries, D]."""
+        parts = np.split(vectors, self.ends[:-1], axis=1)
+        products: Floats = parts[0] @ self.blocks[0].T
+        for part, block in zip(parts[1:], self.blocks[1:], strict=True):
+            products += part @ block.T
+        return products
+
+    def take(self, rows: Rows) -> Floats:
+        """The vectors of `rows` [n], whole: [n, D]."""
+        return np.concatenate([block[rows] for block in self.blocks], axis=1)
+
+
 class ExactRetriever:
     """Compares with every item: right below some 20,000 items, and the reference for every index."""
 
-    def __init__(self, item_vectors: Floats) -> None:
-        self.item_vectors = item_vectors
+    def __init__(self, *blocks: Floats) -> None:
+        """Take the item vectors, in one array or in several side by side."""
+        self.items = Blocks(*blocks)
 
     def search(self, vectors: Floats, k: int, exclude: Sequence[Rows] | None = None) -> tuple[Rows, Floats]:
         """See `Retriever.search`."""
-        vectors = _checked(vectors, k, self.item_vectors.shape[1])
+        vectors = _checked(vectors, k, self.items.shape[1])
         rows, scores = _empty(len(vectors), k)
-        block = max(1, _BLOCK // len(self.item_vectors))
+        block = max(1, _BLOCK // len(self.items))
         for first in range(0, len(vectors), block):
-            products = vectors[first : first + block] @ self.item_vectors.T
+            products = self.items.products(vectors[first : first + block])
             for query, row_scores in enumerate(products, start=first):
                 if exclude is not None:
                     row_scores[exclude[query]] = -np.inf
@@ -77,19 +103,19 @@ class ExactRetriever:
 class ScannRetriever:
     """Approximate search, with scores computed from the item vectors themselves."""
 
-    def __init__(self, searcher: Any, item_vectors: Floats, config: IndexConfig) -> None:
-        if searcher.size() != len(item_vectors):
-            raise BundleRefused(f"the ScaNN index holds {searcher.size():,} items where item_vectors.npy has "
-                                f"{len(item_vectors):,}; run the index stage again")
-        self.searcher, self.item_vectors, self.config = searcher, item_vectors, config
-        self.exact = ExactRetriever(item_vectors)
+    def __init__(self, searcher: Any, config: IndexConfig, *blocks: Floats) -> None:
+        self.exact = ExactRetriever(*blocks)
+        self.searcher, self.config, self.items = searcher, config, self.exact.items
+        if searcher.size() != len(self.items):
+            raise BundleRefused(f"the ScaNN index holds {searcher.size():,} items where the bundle has vectors of "
+                                f"{len(self.items):,}; run the index stage again")
 
     @classmethod
-    def load(cls, folder: Path, item_vectors: Floats, config: IndexConfig) -> "ScannRetriever":
+    def load(cls, folder: Path, config: IndexConfig, *blocks: Floats) -> "ScannRetriever":
         """Open an index folder whose files were checked before: ScaNN itself believes whatever it reads."""
         from scann.scann_ops.py import scann_ops_pybind
 
-        return cls(scann_ops_pybind.load_searcher(str(folder), assets_backcompat_shim=False), item_vectors, config)
+        return cls(scann_ops_pybind.load_searcher(str(folder), assets_backcompat_shim=False), config, *blocks)
 
     def search(self, vectors: Floats, k: int, exclude: Sequence[Rows] | None = None) -> tuple[Rows, Floats]:
         """See `Retriever.search`.
@@ -97,11 +123,11 @@ class ScannRetriever:
         ScaNN knows no filter, so that what may be excluded is fetched on top. A query that is left with
         too few items (long exclusions, few leaves) is searched exactly.
         """
-        vectors = _checked(vectors, k, self.item_vectors.shape[1])
+        vectors = _checked(vectors, k, self.items.shape[1])
         rows, scores = _empty(len(vectors), k)
         if not len(vectors):
             return rows, scores
-        fetch = min(k + max((len(banned) for banned in exclude or ()), default=0), len(self.item_vectors))
+        fetch = min(k + max((len(banned) for banned in exclude or ()), default=0), len(self.items))
         found, distances = self.searcher.search_batched(
             vectors, final_num_neighbors=fetch, leaves_to_search=self.config.leaves_to_search,
             pre_reorder_num_neighbors=max(self.config.reorder or 0, 2 * fetch),
@@ -111,35 +137,38 @@ class ScannRetriever:
             candidates = found[query][np.isfinite(distances[query])].astype(np.int64)
             banned = exclude[query] if exclude is not None else np.zeros(0, np.int64)
             candidates = np.sort(candidates[~np.isin(candidates, banned)])
-            if len(candidates) < min(k, len(self.item_vectors) - len(np.unique(banned))):
+            if len(candidates) < min(k, len(self.items) - len(np.unique(banned))):
                 only = None if exclude is None else [banned]
                 rows[query : query + 1], scores[query : query + 1] = self.exact.search(vector[None], k, only)
                 continue
-            order, best_scores = best(self.item_vectors[candidates] @ vector, k)
+            order, best_scores = best(self.items.take(candidates) @ vector, k)
             rows[query, : len(order)], scores[query, : len(order)] = candidates[order], best_scores
         return rows, scores
 
 
-def open_retriever(bundle: Bundle) -> Retriever:
-    """The search that a checked bundle was sealed with.
+def open_retriever(folder: Path, config: IndexConfig, *blocks: Floats) -> Retriever:
+    """The search that a part of a checked bundle was sealed with.
+
+    Args:
+        folder: of the index.
+        config: its index.json.
+        blocks: the vectors that it is of, in one array or in several side by side.
 
     Raises:
         ImportError: it is a ScaNN index and ScaNN is not installed; there is no silent exact search.
     """
-    if bundle.index.kind == "exact":
-        return ExactRetriever(bundle.item_vectors)
-    return ScannRetriever.load(bundle.path / INDEX, bundle.item_vectors, bundle.index)
+    return ExactRetriever(*blocks) if config.kind == "exact" else ScannRetriever.load(folder, config, *blocks)
 
 
 def _checked(vectors: Floats, k: int, dimension: int) -> Floats:
     if k < 1:
         raise DataError(f"k is {k}: ask for at least 1 item")
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
-        raise DataError(f"user vectors are {list(vectors.shape)} where [queries, {dimension}] is needed: "
-                        "the user tower is not of this bundle")
+        raise DataError(f"query vectors are {list(vectors.shape)} where [queries, {dimension}] is needed: "
+                        "what made them is not of this bundle")
     if not np.isfinite(vectors).all():
         broken = int((~np.isfinite(vectors).all(axis=1)).sum())
-        raise DataError(f"{broken:,} of {len(vectors):,} user vectors are not finite: check the requests' numbers")
+        raise DataError(f"{broken:,} of {len(vectors):,} query vectors are not finite: check the requests' numbers")
     return np.ascontiguousarray(vectors, np.float32)
 
 

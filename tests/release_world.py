@@ -23,6 +23,7 @@ from ai_edge_litert import schema_py_generated as lite
 from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.contracts import Evaluated, Registered, Snapshot, Trained, Window
 from serving.encoding import History
+from tests.door_world import write_doors
 
 ITEMS, GROUPS, USERS, VISITS = 40, 4, 12, 5
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -30,6 +31,7 @@ DAY_US = 86_400_000_000
 NOW_US = int(AS_OF.timestamp()) * 1_000_000
 NO_TOKENS = np.zeros(1, np.int32)
 METRICS = {"recall@10": 0.2, "recall@50": 0.4, "ndcg@10": 0.1, "coverage@10": 0.5}
+EVENTS = 1000  # of the evaluation
 BASELINES = ("popularity", "als", "itemknn", "ease")
 
 
@@ -126,6 +128,7 @@ def make_registered(
     parent: int | None = None,
     champion: str | None = None,
     as_of: datetime = AS_OF,
+    doors: bool = False,
     **training: Any,
 ) -> Registered:
     """Sealed folders of all stages up to registration.
@@ -136,10 +139,11 @@ def make_registered(
         vectors: item vectors in place of the world's own.
         parent, champion: what was live.
         as_of: end of the window; the events stay where they are.
+        doors: whether it has learned to answer words and pictures, see tests/door_world.py.
         training: further fields of the training's settings.json, to tell two trainings apart.
     """
     key = stage_key("world", as_of.isoformat(), training, None if vectors is None else vectors.tolist(), parent,
-                    champion, metrics)
+                    champion, metrics, doors)
     snapshot = seal(Snapshot, root, "features", key,
                     lambda out: write_snapshot(out) | {"window": Window(as_of=as_of)})
 
@@ -149,13 +153,15 @@ def make_registered(
         np.save(out / "item_inputs.npy", inputs)
         (out / "user_tower.tflite").write_bytes(user_tower())
         write_json(out / "settings.json", training)
+        if doors:
+            write_doors(out)
         return {"snapshot": snapshot, "dimension": 4, "epochs": 1, "best_epoch": 1, "valid_recall_at_10": 0.2}
 
     trained = seal(Trained, root, "train", key, build_trained)
     models = model_figures() if metrics is None else metrics
 
     def build_evaluated(out: Path) -> dict[str, Any]:
-        write_json(out / "metrics.json", models)
+        write_evaluation(out, models)
         return {"trained": trained, "parent": parent, "champion": champion, "metrics": METRICS,
                 "baselines": {name: models[name]["metrics"] for name in BASELINES if name in models}}
 
@@ -167,6 +173,25 @@ def make_registered(
                 "model_version": "1"}
 
     return seal(Registered, root, "register", key, build_registered)
+
+
+def write_evaluation(out: Path, models: dict[str, Any]) -> None:
+    """The files of an evaluation of EVENTS events, one a user, that give each model its recall@10.
+
+    Who finds more finds all that another does, and more. Every other event is a new user's. Champion and challenger
+    share 6 of their first 10.
+    """
+    write_json(out / "metrics.json", models)
+    place = np.random.default_rng(0).permutation(EVENTS)
+    for name, found in models.items():
+        recall = found["metrics"].get("recall@10") or 0.0
+        is_found = place < round(np.nan_to_num(recall) * EVENTS)
+        np.save(out / f"rank_{name}.npy", is_found.astype(np.int32))
+    pq.write_table(pa.table({"user_id": [f"u{n}" for n in range(EVENTS)]}), out / "targets.parquet")
+    write_json(out / "slices.json", ["new_user"])
+    np.save(out / "slices.npy", np.arange(EVENTS)[None] % 2 == 0)
+    if "champion" in models:
+        np.save(out / "shared.npy", np.full(EVENTS, 6))
 
 
 def model_figures(**champion: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def small_snapshot(folder: Path, events: Sequence[Event], users: int, items: int
         np.save(folder / f"{name}.npy", array)
     write_json(folder / "spec.json", {
         "format": 1, "event_types": TYPES, "visits": 5, "user_slots": 1, "user_token_count": 1, "item_token_count": 0,
-        "dense": 0, "item_fields": [], "user_fields": [],
+        "dense": 0, "event_weights": {"buy": 1.0, "return": 0.0}, "item_fields": [], "user_fields": [],
         "display": {"title": None, "category": None, "price": None, "image": None},
     })
     pd.DataFrame({"item_id": [f"i{n}" for n in range(items)]}).to_parquet(folder / "items.parquet")

@@ -9,8 +9,9 @@ from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner
 
+from benchmarks.contact_sheet import contact_sheet
 from benchmarks.images import main
-from benchmarks.neighbours import contact_sheet, is_held_out, nearest, precision, unit
+from models.neighbours import is_held_out, nearest, precision, unit
 from tests.picture_world import COLOURS, SHAPES, products
 
 ROWS = np.arange(4)

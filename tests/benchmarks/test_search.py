@@ -8,8 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.query_sets import Query
-from benchmarks.search import bm25_scorer, found_share, hit, main
+from benchmarks.search import bm25_scorer, found_share, main
+from models.query_sets import Query
+from models.search_figures import hit
 from tests.world import write_world
 
 

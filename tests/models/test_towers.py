@@ -5,10 +5,10 @@ import numpy as np
 from models.batches import cut, epoch
 from models.demand import Demand
 from models.legacy_keras import tf
+from models.member_training import build
 from models.members import Members
 from models.requests import request_inputs
 from models.served_tower import ServedTower
-from models.training import build
 from models.two_tower import TwoTower
 from models.visits import Visits
 from pipelines.snapshot import TRAIN, Queries, SnapshotData

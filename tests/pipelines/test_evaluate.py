@@ -230,18 +230,18 @@ def test_a_champions_users_are_encoded_with_its_own_vocabulary(tmp_path: Path) -
 
 
 def test_users_come_from_the_ingested_folder(tmp_path: Path) -> None:
-    from pipelines.evaluate import _users
+    from pipelines.requests import users_table
 
     trained = make_trained(tmp_path)
-    assert _users(trained.snapshot) is None
+    assert users_table(trained.snapshot) is None
     lake = tmp_path / "lake"
     lake.mkdir()
     ingested = Ingested(path=str(lake), key=KEY, digest=KEY, source="shop", window=Window(as_of=AS_OF), events=1,
                         items=1, users=1, days=1, first_event=AS_OF, last_event=AS_OF)
     snapshot = trained.snapshot.model_copy(update={"ingested": ingested})
-    assert _users(snapshot) is None
+    assert users_table(snapshot) is None
     pd.DataFrame({"user_id": ["007"]}).to_parquet(lake / "users.parquet")
-    found = _users(snapshot)
+    found = users_table(snapshot)
     assert found is not None
     assert found["user_id"].tolist() == ["007"]
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,13 @@ import pytest
 from pipelines import trial as trials
 from pipelines.contracts import Sealed, Verdict
 from pipelines.errors import CorruptArtifact, VitrineError
-from pipelines.gate import GateSettings, at_least, champion_checks, gate, metric_checks
+from pipelines.gate import gate
+from pipelines.gate_rules import GateSettings, at_least, metric_checks
 from pipelines.index import IndexSettings, index
 from pipelines.settings import Settings
 from pipelines.trial import largest_difference, slate_fault
-from pipelines.verdict_page import verdict_page
 from serving.recommender import Request, empty_history
 from tests.release_world import NO_TOKENS, NOW_US, history_of, make_registered, model_figures
-
-CHAMPION = "c" * 64
 
 
 def failed(checks) -> list[str]:
@@ -87,28 +84,6 @@ def test_a_missing_baseline_never_passes() -> None:
     models = model_figures()
     del models["popularity"]
     assert failed(metric_checks(models, GateSettings())) == ["recall@10_vs_popularity"]
-
-
-@pytest.mark.parametrize(("champion", "refused"), [
-    # Tolerance 5 %: .2 stands against at most .2 / .95 = .2105.
-    ({"metrics": {"recall@10": 0.210}, "slices": {}}, []),
-    ({"metrics": {"recall@10": 0.212}, "slices": {}}, ["recall@10_vs_champion"]),
-    ({"metrics": {}, "slices": {}}, ["recall@10_vs_champion"]),
-    # Slices may lose 30 %: .1 stands against at most .1 / .7 = .1428, where 200 events or more are judged.
-    ({"metrics": {"recall@10": 0.2}, "slices": {"new_user": {"events": 500, "recall@10": 0.142}}}, []),
-    ({"metrics": {"recall@10": 0.2}, "slices": {"new_user": {"events": 500, "recall@10": 0.144}}},
-     ["slice_new_user_vs_champion"]),
-    ({"metrics": {"recall@10": 0.2}, "slices": {"new_item": {"events": 20, "recall@10": 0.9}}}, []),
-    ({"metrics": {"recall@10": 0.2}, "slices": {"unmeasured": {"events": 500, "recall@10": 0.1}}},
-     ["slice_unmeasured_vs_champion"]),
-])
-def test_against_the_champion(champion: dict, refused: list[str]) -> None:
-    assert failed(champion_checks(model_figures(**champion), CHAMPION, GateSettings())) == refused
-
-
-def test_a_champion_that_was_not_measured_fails() -> None:
-    assert failed(champion_checks(model_figures(), CHAMPION, GateSettings())) == ["recall@10_vs_champion"]
-    assert failed(champion_checks(model_figures(), None, GateSettings())) == []
 
 
 def test_a_poor_index_is_refused(tmp_path: Path, places: Settings) -> None:
@@ -177,7 +152,7 @@ def test_slates_are_whole_or_named() -> None:
     assert slate_fault(rows[:1], scores[:1], requests, 40) == "[1, 20] items came for 2 slates of 20"
     assert slate_fault(rows, np.where(rows == 3, np.nan, scores), requests, 40) == "1 of 40 scores are not finite"
     assert slate_fault(np.where(rows == 3, 4, rows), scores, requests, 40) == "slate 0 has 1 items twice"
-    assert slate_fault(rows + 1, scores, requests, 40) == "slate items name rows 1 to 40 of 40"
+    assert slate_fault(rows + 1, scores, requests, 40) == "1 slate items are none of the 40 of the snapshot"
     # User 1 has seen 1, 5 and 9.
     assert slate_fault(np.where(rows == 30, 5, rows), scores, requests, 40) == (
         "slate 1 has 1 items that the shopper has seen")
@@ -188,13 +163,3 @@ def test_the_largest_difference_by_hand() -> None:
     rows, scores = np.array([[0, 1]]), np.array([[2.0, 4.4]], np.float32)
     item_vectors, vectors = np.array([[1, 0], [0, 2]], np.float32), np.array([[2, 2]], np.float32)
     assert largest_difference(rows, scores, vectors, item_vectors) == pytest.approx(0.1, abs=1e-6)
-
-
-def test_the_page_stands_alone_and_escapes(tmp_path: Path, places: Settings) -> None:
-    verdict = gate(make_sealed(tmp_path, places), GateSettings(), places, tmp_path)
-    page = (Path(verdict.path) / "verdict.html").read_text()
-    assert page.count("<rect") == 5  # the challenger and four baselines
-    assert not re.search(r"(src|href)=|url\(|<script|http", page)
-    document = json.loads((Path(verdict.path) / "verdict.json").read_text())
-    document["checks"][0]["reason"] = "<script>alert(1)</script>"
-    assert "<script" not in verdict_page(document, model_figures(), "two_tower", "recall@10")

@@ -17,6 +17,7 @@ from pipelines.model_card import comparison, model_card, table
 from pipelines.register import RegisterSettings, input_example, named_metrics, register
 from pipelines.settings import Settings
 from pipelines.snapshot import TEST, TRAIN, SnapshotData
+from serving.doors import Door, Doors
 
 ORIGIN = Origin(actor="ada", dag_id="retrain", dag_run_id="manual_1", git_revision="abc123")
 ITEM_INPUTS = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
@@ -87,7 +88,9 @@ def evaluated(saved_model: Path, tmp_path: Path) -> Evaluated:
     write_json(tmp_path / "trained" / "settings.json", {"dimension": 2, "optimizer": {"rate": 0.1}})
     write_json(tmp_path / "trained" / "curves.json", [
         {"epoch": 1, "loss": 3.0, "valid_recall@10": 0.3}, {"epoch": 2, "loss": 2.0, "valid_recall@10": 0.4}])
-    write_json(tmp_path / "trained" / "timings.json", {"epoch_seconds": [12.5, 10.0]})
+    write_json(tmp_path / "trained" / "timings.json", {"epoch_seconds": [12.5, 10.0], "search_seconds": 3.5})
+    write_json(tmp_path / "trained" / "doors.json", Doors(
+        search=Door(figures={"exact_recall@10": 0.75}), pictures=Door(figures={"precision@10": 0.5})))
     (tmp_path / "evaluated").mkdir()
     write_json(tmp_path / "evaluated" / "metrics.json", METRICS)
     write_json(tmp_path / "evaluated" / "models.json", list(METRICS))
@@ -146,7 +149,10 @@ def test_input_example_is_a_known_and_an_unknown_shopper(tmp_path: Path) -> None
 
 
 def test_card_says_where_the_model_is_behind(evaluated: Evaluated) -> None:
-    card = model_card(evaluated, {"dimension": 2}, METRICS, "For the shop window.")
+    doors = Doors(search=Door(figures={"exact_recall@10": 0.75}), pictures=Door(closed="no product has a picture"))
+    card = model_card(evaluated, {"dimension": 2}, METRICS, doors, "For the shop window.")
+    assert "| by words | exact_recall@10 | 0.7500 |" in card
+    assert "| by a picture | not possible: no product has a picture |  |" in card
     assert "For the shop window." in card
     assert "Behind another model in recall@10 in: new_items (2 events)." in card
     assert "`/data/online_retail`" in card
@@ -175,6 +181,8 @@ def test_register_twice_records_once(evaluated: Evaluated, places: Settings, tmp
         "window.as_of": "2011-12-10T00:00:00+00:00", "data.users": "2", "data.items": "3", "data.events": "3",
         "data.train_events": "2", "data.valid_targets": "0", "data.test_targets": "1"}
     assert run.data.metrics["gain_over_als"] == pytest.approx(0.25)
+    assert run.data.metrics["search/exact_recall_at_10"] == 0.75
+    assert run.data.metrics["pictures/precision_at_10"] == 0.5
     history = client.get_metric_history(registered.run_id, "valid_recall_at_10")
     assert [(point.step, point.value) for point in history] == [(1, 0.3), (2, 0.4)]
     assert run.data.tags["mlflow.source.git.commit"] == "abc123"
@@ -185,6 +193,8 @@ def test_register_twice_records_once(evaluated: Evaluated, places: Settings, tmp
     named = {stage.info.run_name: stage.data for stage in stages}
     assert sorted(named) == ["evaluate", "features", "ingest", "train"] and len(stages) == 4
     assert named["train"].metrics["timing/epoch_seconds"] == 22.5
+    assert named["train"].metrics["timing/search_seconds"] == 3.5
+    assert named["train"].metrics["search/exact_recall_at_10"] == 0.75
     assert named["train"].params["optimizer.rate"] == "0.1"
     assert {f.path for f in client.list_artifacts(registered.run_id, "figures")} == {
         f"figures/{name}.png" for name in ("learning_curve", "recall_by_slice", "exposure")}

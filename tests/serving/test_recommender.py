@@ -4,15 +4,38 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import BundleRefused, DataError
 from serving.bundle import Bundle
 from serving.encoding import History
-from serving.probe import REFUSED, load_requests, main, save_requests
+from serving.probe import REFUSED, NamedRequest, load_answers, load_requests, main, save_requests
 from serving.recommender import Recommender, Request, empty_history
-from tests.release_world import NO_TOKENS, NOW_US, expected_score, history_of, item_arrays
+from tests.release_world import DAY_US, NO_TOKENS, NOW_US, expected_score, history_of, item_arrays
 from tests.serving.conftest import seal_bundle
+
+
+def make_unavailable(folder: Path, *rows: int) -> None:
+    """Let the bundle's items say what the shop has; null is not a word against an item."""
+    items = pq.read_table(folder / "items.parquet")
+    values = [False if row in rows else None if row % 2 else True for row in range(len(items))]
+    pq.write_table(items.append_column("available", pa.array(values)), folder / "items.parquet")
+
+
+def test_what_the_shop_does_not_have_is_never_shown(bundle_folder: Path) -> None:
+    make_unavailable(bundle_folder, 13, 0)
+    (bundle_folder / "tombstones.json").write_text('["i17"]')
+    bundle = Bundle.load(seal_bundle(bundle_folder))
+    assert (bundle.unavailable.tolist(), bundle.hidden.tolist()) == ([0, 13], [0, 13, 17])
+    recommender = Recommender(bundle)
+    assert [found.row for found in recommender.recommend(history_of(1), NOW_US, NO_TOKENS, 3)] == [21, 25, 29]
+    assert len(recommender.recommend(empty_history(), NOW_US, NO_TOKENS, 99)) == 37
+    assert not {0, 13, 17} & {found.row for found in recommender.similar(1, 39)}
+    # A history may hold it: it was bought while it was there.
+    assert recommender.recommend(History(np.array([13], np.int32), np.array([NOW_US - DAY_US]), np.zeros(1, np.int16),
+                                         np.ones(1, np.float32)), NOW_US, NO_TOKENS, 1)[0].row == 1
 
 
 @pytest.fixture
@@ -99,16 +122,26 @@ def test_a_tower_of_another_training_is_refused(bundle_folder: Path) -> None:
         Recommender(bundle)
 
 
-def test_the_probe_answers_what_was_asked(bundle_folder: Path, tmp_path: Path, capsys) -> None:
-    requests = [Request(empty_history(), NOW_US, NO_TOKENS), Request(history_of(3), NOW_US, NO_TOKENS)]
-    save_requests(tmp_path / "requests.npz", requests, 4)
+def named(items: list[str], types: list[str]) -> NamedRequest:
+    """A request of these events, a day apart, the last one the day before now."""
+    times = NOW_US - DAY_US * np.arange(len(items), 0, -1)
+    return NamedRequest(np.array(items, np.str_), times, np.array(types, np.str_), np.ones(len(items), np.float32),
+                        NOW_US, NO_TOKENS)
+
+
+def test_the_probe_answers_what_was_asked_by_name(bundle_folder: Path, tmp_path: Path, capsys) -> None:
+    # To the bundle, an item that it does not know and a type that it does not know never happened.
+    asked = [named([], []), named(["i03", "gone", "i07", "i11", "i00"], ["purchase"] * 4 + ["wish"])]
+    save_requests(tmp_path / "requests.npz", asked, 4)
     loaded, k = load_requests(tmp_path / "requests.npz")
     assert (len(loaded), k) == (2, 4)
-    assert loaded[1].history.item.tolist() == [3, 7, 11]
+    assert loaded[1].item_ids.tolist() == ["i03", "gone", "i07", "i11", "i00"]
+    assert loaded[1].of(Bundle.load(bundle_folder)).history.item.tolist() == [3, 7, 11]
     paths = [str(bundle_folder), str(tmp_path / "requests.npz"), str(tmp_path / "answers.npz")]
     assert main(*paths) == 0
-    with np.load(paths[2]) as answers:
-        assert answers["rows"].tolist() == [[0, 1, 2, 3], [15, 19, 23, 27]]
+    ids, scores = load_answers(Path(paths[2]))
+    assert ids.tolist() == [["i00", "i01", "i02", "i03"], ["i15", "i19", "i23", "i27"]]
+    assert scores[1] == pytest.approx([expected_score(row, 3) for row in (15, 19, 23, 27)], abs=1e-5)
     (bundle_folder / "spec.json").write_text("{}")
     assert main(*paths) == REFUSED
     assert "BundleRefused" in capsys.readouterr().err

@@ -78,7 +78,7 @@ def scann_folder(clusters, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 def scann(clusters, scann_folder) -> ScannRetriever:
     folder, _ = scann_folder
     config = IndexConfig.model_validate_json((folder / "index.json").read_text())
-    return ScannRetriever.load(folder, clusters[0], config)
+    return ScannRetriever.load(folder, config, clusters[0])
 
 
 def test_scann_finds_what_exact_search_finds(clusters, scann_folder, scann) -> None:
@@ -121,8 +121,8 @@ def test_scann_is_built_alike_each_time(clusters, scann_folder, tmp_path: Path) 
 
 
 def test_an_index_of_other_items_is_refused(clusters, scann) -> None:
-    with pytest.raises(BundleRefused, match=r"holds 3,000 items where item_vectors\.npy has 2,999"):
-        ScannRetriever(scann.searcher, clusters[0][:-1], scann.config)
+    with pytest.raises(BundleRefused, match=r"holds 3,000 items where the bundle has vectors of 2,999"):
+        ScannRetriever(scann.searcher, scann.config, clusters[0][:-1])
 
 
 def test_recall_counts_what_is_missing_and_forgives_ties() -> None:

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.query_sets import exact, held_items, hold_out, is_held_set, misspelt, shifted
 from models.query_sampling import misspelt as misspell
+from models.query_sets import exact, held_items, hold_out, is_held_set, misspelt, shifted
 from pipelines.item_texts import ItemText
 
 LETTERS = [chr(97 + n) * 5 for n in range(26)]  # aaaaa, bbbbb, ...

@@ -1,17 +1,13 @@
-"""Precision of nearest neighbours, and a picture of them."""
+"""Precision of nearest neighbours: what a vector tells of a category."""
 
-import io
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 K = 10
 _CHUNK = 512  # queries that are scored at once
-_CELL = (72, 96)  # pixels of a picture on the sheet, width and height
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
@@ -49,16 +45,3 @@ def nearest(vectors: Floats, queries: Rows, pool: Rows, k: int = K) -> Rows:
 def precision(neighbours: Rows, queries: Rows, category: npt.NDArray[np.intp]) -> float:
     """Part of the neighbours [queries, k] that are of their query's category; `category` is [items]."""
     return float((category[neighbours] == category[queries][:, None]).mean())
-
-
-def contact_sheet(images: Sequence[bytes], queries: Rows, neighbours: Rows, path: Path) -> None:
-    """Write a PNG: a row a query, the query first, then its neighbours [queries, k], nearest first."""
-    width, height = _CELL
-    gap = width // 4  # between a query and its neighbours
-    sheet = Image.new("RGB", ((neighbours.shape[1] + 1) * width + gap, len(queries) * height), "white")
-    for row, (query, others) in enumerate(zip(queries.tolist(), neighbours.tolist(), strict=True)):
-        for column, item in enumerate([query, *others]):
-            with Image.open(io.BytesIO(images[item])) as image:
-                picture = image.convert("RGB").resize((width - 4, height - 4), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (column * width + (gap if column else 0) + 2, row * height + 2))
-    sheet.save(path)
