@@ -24,3 +24,6 @@ TABLES = (EVENTS, ITEMS, USERS)
 PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.
 RETURN = "return"
+
+# Of items, the first that is there: who makes or signs a product.
+BRAND = ("brand", "designer", "maker", "manufacturer")

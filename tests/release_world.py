@@ -80,11 +80,11 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
             "valid_targets": 0, "test_targets": 0}
 
 
-def user_tower() -> bytes:
+def user_tower(event_types: int = 1) -> bytes:
     """The LiteRT model: visits summed over the slots, times the identity, and a bias of 0, 0, 0, 0, 1."""
     widths: dict[str, tuple[list[int], int]] = {
-        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, 1], 0), "gaps": ([VISITS], 2),
-        "wait": ([], 2), "user": ([1], 2),
+        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, event_types], 0),
+        "gaps": ([VISITS], 2), "wait": ([], 2), "user": ([1], 2),
     }
     tensors = [_tensor(name, [1, *shape], kind, 0, [-1, *shape]) for name, (shape, kind) in widths.items()]
     kernel = np.eye(GROUPS + 1, GROUPS, dtype=np.float32)
