@@ -103,8 +103,8 @@ def _build(lake: Ingested, settings: FeedSettings, live: Release, folder: Path, 
         raise DataError(f"none of the {bundle.num_items:,} items of release {live.number} is in stock in {lake.path}: "
                         "check the item table")
     buried = {bundle.item_ids[row] for row in bundle.tombstones}
-    # Hidden items take the place of buried ones: no answer of this bundle can hold them.
-    bundle = replace(bundle, tombstones=hidden)
+    # The window knows better what is in stock than the release, which may be older.
+    bundle = replace(bundle, hidden=hidden)
     stamp = {"release": str(live.number), "bundle": live.bundle, "model_version": live.model_version,
              "as_of": lake.window.as_of.isoformat()}
     counts: dict[str, Any] = {"listed": 0}
@@ -173,12 +173,12 @@ def _write_similar(bundle: Bundle, k: int, stamp: Mapping[str, str], out: Path) 
     plain: Floats = bundle.item_vectors[:, :-1]
     directions = plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)
     retriever, ids = ExactRetriever(directions), np.array(bundle.item_ids, object)
-    asked = np.setdiff1d(np.arange(bundle.num_items), bundle.tombstones)
+    asked = np.setdiff1d(np.arange(bundle.num_items), bundle.hidden)
     progress = Progress("similar items", len(asked), "items")
     with FeedFile(out, "similar_items", _SIMILAR, stamp) as file:
         for first in range(0, len(asked), _ITEMS_PER_BLOCK):
             rows = asked[first : first + _ITEMS_PER_BLOCK]
-            found, scores = retriever.search(directions[rows], k, [np.append(bundle.tombstones, row) for row in rows])
+            found, scores = retriever.search(directions[rows], k, [np.append(bundle.hidden, row) for row in rows])
             kept = found != NOTHING
             file.write({c.ITEM: np.repeat(ids[rows], kept.sum(axis=1)), "rank": kept.cumsum(axis=1)[kept],
                         "similar_item_id": ids[found[kept]], "score": scores[kept],

@@ -13,11 +13,11 @@ from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import pandas as pd
-from pandas.api.types import infer_dtype, is_numeric_dtype
 from pydantic import Field, model_validator
 
 from pipelines import columns as c
 from pipelines.contracts import Document
+from pipelines.encode import is_availability
 from pipelines.errors import DataError, SettingsError
 
 IN_STOCK, OUT_OF_STOCK, PREORDER = "in_stock", "out_of_stock", "preorder"
@@ -28,13 +28,12 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "link": ("link", "url", "product_url"),
     "image_link": ("image_link", "image_url", "picture_url"),
     "description": ("description", "details"),
-    "brand": ("brand", "designer", "manufacturer", "maker", "vendor"),
+    "brand": c.BRAND,
     "gtin": ("gtin", "ean", "upc"), "mpn": ("mpn",),
     "google_product_category": ("google_product_category",),
     "color": ("color", "colour"), "material": ("material",), "size": ("size",), "gender": ("gender",),
     "age_group": ("age_group",), "item_group_id": ("item_group_id",),
 }
-STOCK_FLAGS, STOCK_COUNTS = ("in_stock", "available", "is_available"), ("stock", "stock_quantity", "inventory")
 ARRIVES = "available_from"
 
 
@@ -90,28 +89,14 @@ class ProductSettings(Document):
 
 
 def stock(items: pd.DataFrame, as_of: datetime) -> pd.Series:
-    """Availability [rows] of an item table, in Google's words.
+    """Availability [rows] of an ingested item table, in Google's words.
 
-    A column `availability` holds them (Meta's do, too); else `in_stock` and its like are true or false, `stock`
-    and its like are counts; a table with none of these has everything in stock. What is `available_from` a day
-    after `as_of` can be ordered before.
-
-    Raises:
-        DataError: a value of `availability` is none of these words.
+    Everything is in stock but what `available` says is not; what is `available_from` a day after `as_of` can be
+    ordered before.
     """
     state = pd.Series(IN_STOCK, items.index, dtype=object)
-    if "availability" in items:
-        words = items["availability"].astype(str).str.strip().str.lower().str.replace(" ", "_")
-        unknown = ~words.isin([IN_STOCK, OUT_OF_STOCK, PREORDER])
-        if unknown.any():
-            row = items[unknown].iloc[0]
-            raise DataError(f"items.availability: {int(unknown.sum()):,} values are none of in_stock, out_of_stock and "
-                            f"preorder, for example {row['availability']!r} of item {row[c.ITEM]!r}; write one of them")
-        state = words.astype(object)
-    elif name := next((n for n in STOCK_FLAGS if n in items and infer_dtype(items[n], skipna=True) == "boolean"), None):
-        state[~items[name].eq(True)] = OUT_OF_STOCK
-    elif name := next((n for n in STOCK_COUNTS if n in items and is_numeric_dtype(items[n])), None):
-        state[~(items[name] > 0)] = OUT_OF_STOCK
+    if c.AVAILABLE in items and is_availability(items[c.AVAILABLE]):
+        state[items[c.AVAILABLE].eq(False)] = OUT_OF_STOCK
     if ARRIVES in items and isinstance(items[ARRIVES].dtype, pd.DatetimeTZDtype):
         state[(items[ARRIVES] > as_of) & (state == IN_STOCK)] = PREORDER
     return state

@@ -20,12 +20,12 @@ import pyarrow as pa
 from pipelines import columns as c
 from pipelines.artifacts import read_json
 from pipelines.contracts import Ingested
-from pipelines.encode import read_fields
 from pipelines.errors import DataError
-from pipelines.vocabulary import TokenField, token_slots
+from pipelines.vocabulary import token_slots
 from serving.bundle import Bundle
 from serving.encoding import History
 from serving.recommender import Request
+from serving.tokens import TokenField, read_fields
 
 SORT_MEMORY = "1GB"  # of DuckDB; sorting more goes through a temporary folder
 _BATCH_ROWS = 100_000

@@ -134,7 +134,7 @@ def test_parquet_and_csv_say_the_same_and_are_stamped(verdict: Verdict, lake: In
 
 
 def test_what_is_out_of_stock_or_gone_is_not_recommended(verdict: Verdict, tmp_path: Path, places: Settings) -> None:
-    shop = write_shop(tmp_path / "shop", stock=[0 if row in (13, 17) else 1 for row in range(ITEMS)])
+    shop = write_shop(tmp_path / "shop", available=[0 if row in (13, 17) else 1 for row in range(ITEMS)])
     table = pd.read_parquet(shop / "items.parquet")
     table[table["item_id"] != "i21"].to_parquet(shop / "items.parquet", index=False)
     lake = ingest(str(shop), Window(as_of=AS_OF), ShopSpec(), places.artifacts)
@@ -182,7 +182,7 @@ def test_what_cannot_be_exported_is_refused(verdict: Verdict, lake: Ingested, tm
     early = ingest(lake.source, Window(as_of=AS_OF - timedelta(days=1)), ShopSpec(), places.artifacts)
     with pytest.raises(DataError, match="before that of release 1"):
         export_feeds(early, FeedSettings(), places.store, places.artifacts)
-    sold_out = ingest(str(write_shop(tmp_path / "none", in_stock=[False] * ITEMS)), Window(as_of=AS_OF), ShopSpec(),
+    sold_out = ingest(str(write_shop(tmp_path / "none", available=[False] * ITEMS)), Window(as_of=AS_OF), ShopSpec(),
                       places.artifacts)
     with pytest.raises(DataError, match="none of the 40 items of release 1 is in stock"):
         export_feeds(sold_out, FeedSettings(), places.store, places.artifacts)

@@ -21,7 +21,7 @@ def items(**columns: list) -> pd.DataFrame:
 
 
 def test_a_row_for_google_and_for_meta_by_hand() -> None:
-    table = items(description=["Calf leather, \"hand-sewn\"", None], colour=["red", "blue"], stock=[3, 0])
+    table = items(description=["Calf leather, \"hand-sewn\"", None], colour=["red", "blue"], available=[True, False])
     products = Products(table, DISPLAY, SETTINGS, AS_OF)
     google = products.table(GOOGLE)
     assert list(google) == ["id", "title", "description", "link", "image_link", "availability", "availability_date",
@@ -87,17 +87,12 @@ def test_settings_that_no_platform_takes_are_refused(change: dict) -> None:
 
 @pytest.mark.parametrize(("columns", "expected"), [
     ({}, ["in_stock", "in_stock"]),
-    ({"availability": ["In stock", "preorder"]}, ["in_stock", "preorder"]),
-    ({"in_stock": [True, False]}, ["in_stock", "out_of_stock"]),
-    ({"in_stock": [None, True]}, ["out_of_stock", "in_stock"]),
-    ({"stock": [0, 2]}, ["out_of_stock", "in_stock"]),
-    ({"available": ["from May", "soon"]}, ["in_stock", "in_stock"]),  # no flags: says nothing
+    ({"available": [True, False]}, ["in_stock", "out_of_stock"]),
+    ({"available": [None, False]}, ["in_stock", "out_of_stock"]),  # null says nothing against a product
+    ({"available": ["from May", "soon"]}, ["in_stock", "in_stock"]),  # says something else
     ({"available_from": pd.to_datetime(["2026-05-31", "2026-06-02"], utc=True)}, ["in_stock", "preorder"]),
+    ({"available_from": pd.to_datetime(["2026-05-31", "2026-06-02"], utc=True), "available": [True, False]},
+     ["in_stock", "out_of_stock"]),
 ])
 def test_stock(columns: dict, expected: list[str]) -> None:
     assert stock(items(**columns), AS_OF).tolist() == expected
-
-
-def test_an_availability_that_is_no_word_of_the_platforms_is_named() -> None:
-    with pytest.raises(DataError, match=r"1 values are none of.*'maybe' of item 'b2'"):
-        stock(items(availability=["in_stock", "maybe"]), AS_OF)
