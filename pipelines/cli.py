@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import ask
+from pipelines import ask, cli_ablate, cli_releases
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -34,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="A shop's recommendations, retrained, judged and released.",
 )
+app.add_typer(cli_releases.app)
+app.add_typer(cli_ablate.app)
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]

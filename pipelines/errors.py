@@ -60,9 +60,17 @@ class ReleaseConflict(VitrineError):
     is_retryable = False
 
 
+class StoreUnreachable(VitrineError):
+    """The serving store cannot be read or written. What serves goes on; a retry ends in the same state."""
+
+
 class TrackingError(VitrineError):
     """MLflow cannot be reached, or refuses. Nothing that serves depends on it; a retry resumes the run."""
 
 
 class WorkerLost(VitrineError):
     """A training of several workers lost one. All of them have to be started again; they resume."""
+
+
+class NothingLive(VitrineError):
+    """There is no release that could be served: none was made yet, or none of them passed its checks."""

@@ -28,11 +28,14 @@ from pydantic import Field
 from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
 from pipelines.errors import DataError, VitrineError
+from pipelines.panel import draw, figures
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
-from serving.bundle import CONFIG, INDEX_CONFIG, IndexConfig, write_bundle
+from serving.bundle import write_bundle
+from serving.bundle_files import CONFIG, FIGURES, INDEX_CONFIG, PANEL
 from serving.encoding import Floats
+from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 
 STAGE = "index"
@@ -52,12 +55,16 @@ class IndexSettings(Document):
         recall_k: length of the lists that exact search and the index are compared by.
         recall_target: share of exact search's items at which a query searches enough.
         recall_queries: shoppers that are asked for; words and pictures too.
+        panel_shoppers: histories that the bundle carries to be compared by, without user ids.
+        panel_seed: of their drawing.
     """
 
     exact_below: int = Field(20_000, ge=100)
     recall_k: int = Field(10, ge=1)
     recall_target: float = Field(0.97, gt=0, le=1)
     recall_queries: int = Field(500, ge=1)
+    panel_shoppers: int = Field(48, ge=0)
+    panel_seed: int = 23
 
 
 def index(registered: Registered, settings: IndexSettings, places: Settings, root: Path) -> Sealed:
@@ -90,6 +97,8 @@ def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[s
         started = time.monotonic()
         recalls[space.asked_by] = _build_one(out, space, settings)
         timings |= {f"{space.folder}_s": time.monotonic() - started, f"{space.asked_by}_asked": len(space.queries)}
+    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed))
+    write_json(out / FIGURES, figures(registered, recalls, settings.recall_k))
     write_json(out / TIMINGS, timings)
     return {"registered": registered, "kind": read_json(out / INDEX_CONFIG)["kind"], "recall": recalls.pop(SHOPPERS),
             "recall_k": settings.recall_k, "search_recalls": recalls}

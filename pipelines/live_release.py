@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.errors import DataError, SettingsError
+from pipelines.releases.opening import of_one_shop, open_store
 from pipelines.settings import load_settings
 from serving.bundle import Bundle
 from serving.recommender import Recommendation, Recommender
-from serving.store import ReleaseStore
 
 
 def live_recommender(shop: str | None) -> Recommender:
@@ -20,17 +20,10 @@ def live_recommender(shop: str | None) -> Recommender:
         SettingsError: no release is live, or several shops have one.
         BundleRefused, CorruptArtifact: the live bundle or its record is not whole.
     """
-    places = load_settings()
-    shops = sorted(path.name for path in places.store.glob("*") if ReleaseStore(path).live() is not None)
-    if shop is None and len(shops) != 1:
-        raise SettingsError(f"{places.store} holds releases of {len(shops)} shops ({', '.join(shops) or 'none'}): " + (
-            "give one by --shop" if shops else "release one by `vitrine retrain --data FOLDER`"))
-    name = shops[0] if shop is None else shop
-    store = ReleaseStore(places.of_shop(name).store)
+    store = open_store(of_one_shop(load_settings(), shop))
     release = store.live()
     if release is None:
-        raise SettingsError(f"shop {name!r} has no release in {places.store}; shops there are "
-                            f"{', '.join(shops) or 'none'}")
+        raise SettingsError(f"no release is live in {store.root}: release one by `vitrine retrain --data FOLDER`")
     return Recommender(Bundle.load(store.bundle_path(release.bundle), release.bundle))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.artifacts import read_json
 from pipelines.contracts import Trained
 from pipelines.requests import requests_at_end, user_vectors
-from serving.bundle import INDEX, ITEM_VECTORS, PICTURE_INDEX, TEXT_INDEX
+from serving.bundle_files import INDEX, ITEM_VECTORS, PICTURE_INDEX, TEXT_INDEX
 from serving.doors import ITEM_TEXT, PICTURE_VECTORS, SEARCH_QUERIES, Doors
 from serving.encoding import Floats
 from serving.query_encoder import QueryEncoder

@@ -19,62 +19,73 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
     picture_vectors.npy, picture_rows.npy  float32 [pictured, P] and int64 [pictured], of products with a picture
     picture_index/     as index/, over picture_vectors
     provenance.json    the contracts that led here, with their digests
+    panel.json         histories without user ids, to compare bundles by (serving/panel.py)
+    figures.json       what was measured and set, for people
     manifest.json      SHA-256 and size of all of the above, written last
 
-A folder is trusted only after every file was checked against the manifest: two indexes of one shape can
-be mixed up without an error, and a flipped bit never raises (both measured with ScaNN 1.4).
+A folder is trusted only after every file was checked against the manifest (bundle_files.py): two indexes of one
+shape can be mixed up without an error, and a flipped bit never raises (both measured with ScaNN 1.4). Who can write
+the store can write manifest and release record as well, so that the contents are then read as an enemy's would be
+(strict_read.py, index_parts.py, lite_model.py).
 """
 
-import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter
 
-from pipelines.artifacts import CONTRACT, MANIFEST, TIMINGS, digest_of, file_digest, read_json, write_json
+from pipelines.artifacts import digest_of, write_json
 from pipelines.columns import AVAILABLE, ITEM
-from pipelines.contracts import Document
 from pipelines.errors import BundleRefused, CorruptArtifact
-from serving.doors import DOORS, ITEM_TEXT, PICTURE_FILES, PICTURE_VECTORS, TEXT_FILES, Doors, PicturePart, TextPart
-from serving.encoding import Floats, Limits
+from serving.bundle_files import (
+    DEFAULT_BOUNDS,
+    INDEX,
+    ITEM_VECTORS,
+    PICTURE_INDEX,
+    REMEDY,
+    TEXT_INDEX,
+    Bounds,
+    check_files,
+    refusal,
+    stamps,
+)
+from serving.doors import (
+    DOORS,
+    IMAGE_ENCODER,
+    ITEM_TEXT,
+    PICTURE_FILES,
+    PICTURE_VECTORS,
+    TEXT_FILES,
+    Doors,
+    PicturePart,
+    TextPart,
+)
+from serving.encoding import GAP_BUCKETS, Floats, Limits
+from serving.index_files import IndexConfig, read_index
+from serving.lite_model import TowerShape, check_user_tower, read_signatures
+from serving.strict_read import read_array, read_document, read_table
 
-ITEM_VECTORS = "item_vectors.npy"
-INDEX, TEXT_INDEX, PICTURE_INDEX = "index", "text_index", "picture_index"
-CONFIG = "index.json"
-INDEX_CONFIG = f"{INDEX}/{CONFIG}"
-REQUIRED = frozenset({
-    ITEM_VECTORS, "item_inputs.npy", "items.parquet", INDEX_CONFIG, "user_tower.tflite", "spec.json",
-    "popularity.npy", "tombstones.json", "provenance.json",
-})
-OPTIONAL = frozenset({"vocabulary.json", DOORS, *TEXT_FILES, *PICTURE_FILES, f"{TEXT_INDEX}/{CONFIG}",
-                      f"{PICTURE_INDEX}/{CONFIG}"})
 FROM_TRAINING = (ITEM_VECTORS, "item_inputs.npy", "user_tower.tflite")
 FROM_SNAPSHOT = ("items.parquet", "spec.json")
-_INDEX_PART = re.compile(rf"({INDEX}|{TEXT_INDEX}|{PICTURE_INDEX})/[A-Za-z0-9_]+\.(npy|pb|pbtxt)")
-_ASSET_PATH = re.compile(r'asset_path:\s*"([^"]*)"')
-_REMEDY = "what serves now goes on serving; run the index stage again and promote its result"
+_Ids = TypeAdapter(list[str])
+_Named = TypeAdapter(dict[str, Any])
 
 
-class IndexConfig(Document):
-    """index/index.json: the kind of search, and for ScaNN what every query searches with.
+class _Spec(BaseModel):
+    """What serving reads of spec.json, with bounds within which it can be served."""
 
-    Attributes:
-        kind: "exact" compares with every item, "scann" with those of the nearest leaves.
-        leaves: number of leaves of ScaNN's tree.
-        leaves_to_search: leaves that a query looks into.
-        reorder: candidates whose exact score is computed.
-    """
-
-    kind: Literal["exact", "scann"]
-    leaves: int | None = Field(default=None, ge=1)
-    leaves_to_search: int | None = Field(default=None, ge=1)
-    reorder: int | None = Field(default=None, ge=1)
+    event_types: list[str] = Field(min_length=1, max_length=1000)
+    event_weights: dict[str, float] = Field(min_length=1)
+    visits: int = Field(ge=1, le=10_000)
+    user_slots: int = Field(ge=0, le=10_000)
+    user_token_count: int = Field(ge=0, lt=1 << 31)
+    display: dict[Literal["title", "category", "price", "image"], str | None]
 
 
 @dataclass(frozen=True)
@@ -100,11 +111,17 @@ class Bundle:
     picture_index: IndexConfig | None
     spec: dict[str, Any]
     provenance: dict[str, Any]
+    stamps: Mapping[str, tuple[int, ...]] = field(repr=False)  # of the files when their check began
 
     @property
     def num_items(self) -> int:
         """Number of items, buried ones too."""
         return len(self.item_ids)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its files, about what it takes in memory."""
+        return sum(size for _, _, size, _, _ in self.stamps.values())
 
     @property
     def limits(self) -> Limits:
@@ -119,26 +136,45 @@ class Bundle:
         }
 
     @classmethod
-    def load(cls, folder: str | Path, digest: str | None = None) -> "Bundle":
+    def load(
+        cls, folder: str | Path, digest: str | None = None, bounds: Bounds = DEFAULT_BOUNDS
+    ) -> "Bundle":
         """Check a bundle folder and open it.
 
         Args:
             folder: of the index stage or of the serving store.
             digest: the digest that a release names; any whole bundle will do where none is given.
+            bounds: how large it may be.
 
         Raises:
-            BundleRefused: a file is missing, surplus, changed or a link, or the arrays do not agree.
+            BundleRefused: a file is missing, surplus, changed or a link, or the contents do not agree.
+            OSError: the disk could not be read; that says nothing about the bundle.
         """
         folder = Path(folder).resolve()
-        found = digest_of(check_files(folder))
+        if not folder.is_dir():
+            raise refusal(folder, "there is no such folder")
+        before = stamps(folder)
+        found = digest_of(check_files(folder, bounds))
         if digest is not None and digest != found:
-            raise BundleRefused(f"{folder} is bundle {found[:12]} where {digest[:12]} is asked for; {_REMEDY}")
+            raise BundleRefused(f"{folder} is bundle {found[:12]} where {digest[:12]} is asked for; {REMEDY}")
         try:
-            return _open(folder, found)
-        except (ValueError, TypeError, KeyError, OSError, pa.ArrowException, CorruptArtifact) as error:
+            return _open(folder, found, before)
+        except (ValueError, TypeError, KeyError, EOFError, pa.ArrowException, CorruptArtifact) as error:
             if isinstance(error, BundleRefused):
                 raise
-            raise BundleRefused(f"{folder} has whole files of wrong content: {error!r}; {_REMEDY}") from error
+            raise refusal(folder, f"its files are whole, of wrong content: {str(error)[:1000]!r}") from error
+
+    def require_unchanged(self) -> None:
+        """See that nobody wrote to the folder since its check began: what was read is then what was checked.
+
+        Raises:
+            CorruptArtifact: a file was written or replaced.
+        """
+        now = stamps(self.path)
+        changed = sorted(name for name in self.stamps.keys() | now.keys() if self.stamps.get(name) != now.get(name))
+        if changed:
+            raise CorruptArtifact(f"{self.path}: {', '.join(changed)} changed while the bundle was opened; see who "
+                                  "writes there, and open it again")
 
 
 def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[str, Any]) -> None:
@@ -164,123 +200,77 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
     write_json(target / "provenance.json", provenance)
 
 
-def check_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """The manifest's files (path -> {"sha256", "bytes"}) of a folder that agrees with it to the byte.
-
-    Nothing is opened but the manifest and what it names; links and foreign names are refused first.
-
-    Raises:
-        BundleRefused: the first disagreement, by file.
-    """
-
-    if not folder.is_dir():
-        raise _refusal(folder, "there is no such folder")
-    found = _plain_files(folder)
-    try:
-        files = dict(read_json(folder / MANIFEST)["files"])
-        expected = {name: (str(entry["sha256"]), int(entry["bytes"])) for name, entry in files.items()}
-    except (CorruptArtifact, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _refusal(folder, f"{MANIFEST} cannot be read ({error!r})") from error
-    known = REQUIRED | OPTIONAL
-    foreign = sorted(name for name in expected if name not in known and not _INDEX_PART.fullmatch(name))
-    surplus = sorted(found - expected.keys() - {MANIFEST, CONTRACT, TIMINGS})
-    missing = sorted((REQUIRED | expected.keys()) - found) + sorted(REQUIRED - expected.keys())
-    for names, fault in ((foreign, f"stands in {MANIFEST}, but no bundle holds such a file"),
-                         (surplus, f"is not in {MANIFEST}"), (missing, f"is missing, or missing in {MANIFEST}")):
-        if names:
-            raise _refusal(folder, f"{names[0]} {fault}")
-    for name, (sha256, size) in sorted(expected.items()):
-        if (actual := (folder / name).stat().st_size) != size:
-            raise _refusal(folder, f"{name} has {actual:,} bytes where {MANIFEST} says {size:,}")
-        if (content := file_digest(folder / name)) != sha256:
-            raise _refusal(folder, f"{name} has SHA-256 {content[:12]} where {MANIFEST} says {sha256[:12]}")
-    return files
-
-
-def _plain_files(folder: Path) -> set[str]:
-    """Relative paths of the files below `folder`, none of them a link or behind one."""
-    found: set[str] = set()
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise _refusal(folder, f"{name} is a link or a device, a bundle holds plain files only")
-        if path.is_file():
-            found.add(name)
-    return found
-
-
-def _refusal(folder: Path, fault: str) -> BundleRefused:
-    return BundleRefused(f"bundle {folder}: {fault}; {_REMEDY}")
-
-
-def _matrix(folder: Path, name: str) -> Floats:
-    array: Floats = np.load(folder / name, allow_pickle=False)
-    if array.ndim != 2 or array.dtype != np.float32:
-        raise ValueError(f"{name} is {array.dtype} {list(array.shape)} where float32 [items, columns] is needed")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} has numbers that are not finite in {(~np.isfinite(array).all(axis=1)).sum():,} rows")
-    return array
-
-
-def _index_config(folder: Path, index: str = INDEX) -> IndexConfig:
-    """index.json of one index, and the promise that ScaNN is led to no file outside the bundle."""
-    try:
-        config = IndexConfig.model_validate(read_json(folder / index / CONFIG))
-    except ValidationError as error:
-        raise ValueError(f"{index}/{CONFIG}: {error}") from error
-    parts = {path.name for path in (folder / index).iterdir()} - {CONFIG}
-    if config.kind == "exact":
-        if parts:
-            raise ValueError(f"an exact index has no parts, {index}/ holds {sorted(parts)}")
-        return config
-    if None in (config.leaves, config.leaves_to_search, config.reorder):
-        raise ValueError(f"{index}/{CONFIG} lacks leaves, leaves_to_search or reorder")
-    named = set(_ASSET_PATH.findall((folder / index / "scann_assets.pbtxt").read_text(encoding="utf-8")))
-    if not named or named - parts:
-        raise ValueError(f"scann_assets.pbtxt names {sorted(named - parts)}, which {index}/ does not hold")
-    return config
-
-
-def _open(folder: Path, digest: str) -> Bundle:
+def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> Bundle:
     """Open checked files; ValueError where their contents do not belong together."""
-    vectors, inputs = _matrix(folder, "item_vectors.npy"), _matrix(folder, "item_inputs.npy")
-    popularity = np.load(folder / "popularity.npy", allow_pickle=False)
-    table = pq.read_table(folder / "items.parquet")
-    item_ids = table.column(ITEM).cast(pa.string()).to_pylist()
-    sizes = {"item_vectors.npy": len(vectors), "item_inputs.npy": len(inputs), "items.parquet": len(item_ids),
-             "popularity.npy": len(popularity)}
-    if len(set(sizes.values())) != 1 or not len(vectors):
-        raise ValueError(f"rows differ or are none: {sizes}")
-    if popularity.ndim != 1 or not np.array_equal(np.sort(popularity), np.arange(len(vectors))):
+    spec = read_document(folder / "spec.json")
+    served = _Spec.model_validate(spec)
+    if not served.event_weights.keys() <= set(served.event_types):
+        raise ValueError(f"spec.json weighs events {sorted(served.event_weights)} of {served.event_types}")
+    vectors = read_array(folder / "item_vectors.npy", np.float32, (None, None))
+    items = len(vectors)
+    if not vectors.size:
+        raise ValueError(f"item_vectors.npy is {list(vectors.shape)}: there is nothing to recommend")
+    inputs = read_array(folder / "item_inputs.npy", np.float32, (items, None))
+    popularity = read_array(folder / "popularity.npy", np.int64, (items,))
+    if not np.array_equal(np.sort(popularity), np.arange(items)):
         raise ValueError("popularity.npy does not name each item row once")
-    rows = {item_id: row for row, item_id in enumerate(item_ids)}
-    if len(rows) != len(item_ids) or None in rows:
-        raise ValueError(f"items.parquet has {len(item_ids):,} rows of {len(rows):,} different item ids")
-    spec = read_json(folder / "spec.json")
-    if min(spec["visits"], len(spec["event_types"])) < 1 or spec["user_slots"] < 0:
-        raise ValueError("spec.json has no visits or no event types")
-    missing = {column for column in spec["display"].values() if column} - set(table.column_names)
+    table = read_table(folder / "items.parquet", items)
+    missing = {ITEM, *(column for column in served.display.values() if column)} - set(table.column_names)
     if missing:
         raise ValueError(f"items.parquet lacks the columns {sorted(missing)} that spec.json shows")
-    buried = read_json(folder / "tombstones.json")
+    item_ids = table.column(ITEM).cast(pa.string()).to_pylist()
+    rows = {item_id: row for row, item_id in enumerate(item_ids)}
+    if len(rows) != items or None in rows:
+        raise ValueError(f"items.parquet has {items:,} rows of {len(rows):,} different item ids")
+    check_user_tower(folder / "user_tower.tflite", TowerShape(
+        visits=served.visits, event_types=len(served.event_types), user_slots=served.user_slots,
+        user_tokens=served.user_token_count, gaps=GAP_BUCKETS, inputs=inputs.shape[1], vector=vectors.shape[1]))
+    if (folder / "vocabulary.json").exists():
+        read_document(folder / "vocabulary.json")
+    buried = _Ids.validate_python(read_document(folder / "tombstones.json"))
     # An id that this bundle does not know is buried already.
     tombstones = np.array(sorted(rows[i] for i in buried if i in rows), np.int64)
     # Null says nothing against an item.
     known = table.column(AVAILABLE).to_pylist() if AVAILABLE in table.column_names else []
     unavailable = np.array([row for row, is_available in enumerate(known) if is_available is False], np.int64)
-    hidden = np.union1d(tombstones, unavailable).astype(np.int64)
     doors = Doors.load(folder)
-    for name in (*TEXT_FILES, *PICTURE_FILES):
-        if (folder / name).exists() != (name in doors.files):
-            raise ValueError(f"{name} is missing, which {DOORS} needs" if name in doors.files
-                             else f"it holds {name}, which serves a search that {DOORS} says is closed")
-    text = pictures = None
-    if doors.search.closed is None:
-        text = TextPart.load(folder, _matrix(folder, ITEM_TEXT), *vectors.shape)
-    if doors.pictures.closed is None:
-        pictures = PicturePart.load(folder, _matrix(folder, PICTURE_VECTORS), len(vectors))
-    return Bundle(folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones, unavailable,
-                  hidden, _index_config(folder), doors,
-                  text, _index_config(folder, TEXT_INDEX) if text else None,
-                  pictures, _index_config(folder, PICTURE_INDEX) if pictures else None,
-                  spec, read_json(folder / "provenance.json"))
+    text, text_index = _text(folder, doors, vectors)
+    pictures, picture_index = _pictures(folder, doors, items)
+    return Bundle(
+        folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones, unavailable,
+        np.union1d(tombstones, unavailable).astype(np.int64), read_index(folder / INDEX, vectors), doors, text,
+        text_index, pictures, picture_index, spec,
+        _Named.validate_python(read_document(folder / "provenance.json")), before)
+
+
+def _text(folder: Path, doors: Doors, vectors: Floats) -> tuple[TextPart | None, IndexConfig | None]:
+    """What words are searched by; nothing may be there where that door is closed."""
+    if doors.search.closed is not None:
+        _require_none(folder, *TEXT_FILES, TEXT_INDEX)
+        return None, None
+    _require(folder, *TEXT_FILES)
+    block = read_array(folder / ITEM_TEXT, np.float32, (len(vectors), None))
+    return TextPart.load(folder, block, *vectors.shape), read_index(folder / TEXT_INDEX, vectors, block)
+
+
+def _pictures(folder: Path, doors: Doors, items: int) -> tuple[PicturePart | None, IndexConfig | None]:
+    """What photographs are searched by; nothing may be there where that door is closed."""
+    if doors.pictures.closed is not None:
+        _require_none(folder, *PICTURE_FILES, PICTURE_INDEX)
+        return None, None
+    _require(folder, *PICTURE_FILES)
+    vectors = read_array(folder / PICTURE_VECTORS, np.float32, (None, None))
+    read_signatures(folder / IMAGE_ENCODER)
+    return PicturePart.load(folder, vectors, items), read_index(folder / PICTURE_INDEX, vectors)
+
+
+def _require(folder: Path, *names: str) -> None:
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing, which {DOORS} needs")
+
+
+def _require_none(folder: Path, *names: str) -> None:
+    surplus = [name for name in names if (folder / name).exists()]
+    if surplus:
+        raise ValueError(f"it holds {surplus[0]}, which serves a search that {DOORS} says is closed")

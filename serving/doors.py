@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.artifacts import read_json
 from pipelines.contracts import Document
 from serving.encoding import Floats
 from serving.query_encoder import FILES as QUERY_FILES
 from serving.query_encoder import QueryEncoder
+from serving.strict_read import read_array, read_document
 
 DOORS = "doors.json"
 SEARCH_QUERIES = "search_queries.json"  # of a training, for index and gate: what was typed, and for which row
@@ -63,7 +63,7 @@ class Doors(Document):
         """
         if not (folder / DOORS).exists():
             return cls(search=_EARLIER, pictures=_EARLIER)
-        return cls.model_validate(read_json(folder / DOORS))
+        return cls.model_validate(read_document(folder / DOORS))
 
 
 _EARLIER = Door(closed="it was trained before there was such a search; retrain")
@@ -107,10 +107,9 @@ class PicturePart:
         Raises:
             ValueError: the files do not fit one another or the items.
         """
-        rows = np.load(folder / PICTURE_ROWS, allow_pickle=False)
-        if rows.shape != (len(vectors),) or rows.dtype != np.int64 or not len(rows):
-            raise ValueError(f"{PICTURE_ROWS} is {rows.dtype} {list(rows.shape)} where int64 [{len(vectors)}], at "
-                             "least one, is needed")
+        rows = read_array(folder / PICTURE_ROWS, np.int64, (len(vectors),))
+        if not len(rows):
+            raise ValueError(f"{PICTURE_ROWS} names no item, which is a search that is closed")
         if (np.diff(rows) <= 0).any() or rows[0] < 0 or rows[-1] >= items:
             raise ValueError(f"{PICTURE_ROWS} does not name rows of the {items:,} items once each, in their order")
         return cls(rows, vectors)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 from pipelines.errors import CorruptArtifact, DataError
+from serving.lite_model import read_signatures
 from serving.pictures import SHAPE, Pixels, thumbnail
 
 INPUT, OUTPUT = "image", "vector"
@@ -31,9 +32,11 @@ class ImageEncoder:
             threads: that a single call may use.
 
         Raises:
-            CorruptArtifact: the file is no LiteRT model, or its signature is not the image encoder's.
+            CorruptArtifact: the file is no LiteRT model, has operators that no encoder is made of, or its signature
+                is not the image encoder's.
         """
         self.path = Path(path)
+        read_signatures(self.path)
         try:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()

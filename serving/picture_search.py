@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import BundleRefused
-from serving.bundle import PICTURE_INDEX, IndexConfig
+from serving.bundle_files import PICTURE_INDEX
 from serving.doors import IMAGE_ENCODER, PicturePart
 from serving.encoding import Floats
 from serving.image_encoder import ImageEncoder
+from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, Rows, open_retriever
 
 

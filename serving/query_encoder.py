@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipelines.artifacts import read_json, write_json
+from pipelines.artifacts import write_json
 from pipelines.contracts import Document
 from pipelines.errors import CorruptArtifact
 from serving.encoding import Floats
 from serving.query_text import MAX_CHARACTERS, MAX_QUERY_WORDS, Tokens, split_words
+from serving.strict_read import read_array, read_document
 
 CONFIG, QUERY_TABLE, ITEM_TABLE = "query.json", "query_table.npy", "item_words.npy"
 FILES = (CONFIG, QUERY_TABLE, ITEM_TABLE)
@@ -100,7 +101,7 @@ class QueryEncoder:
             CorruptArtifact: a file is missing, of another format, or the files do not belong together.
         """
         try:
-            config = _Config.model_validate(read_json(folder / CONFIG))
+            config = _Config.model_validate(read_document(folder / CONFIG))
             table, item_words = (_array(folder / name) for name in (QUERY_TABLE, ITEM_TABLE))
         except (OSError, ValueError) as error:  # pydantic's and NumPy's refusals are ValueErrors
             raise CorruptArtifact(f"{folder} holds no query encoder: {error}; {_REMEDY}") from error
@@ -116,9 +117,5 @@ class QueryEncoder:
 
 
 def _array(path: Path) -> Floats:
-    array: npt.NDArray[np.float16] = np.load(path, allow_pickle=False)
-    if array.ndim != 2 or array.dtype != np.float16:
-        raise ValueError(f"{path.name} is {array.dtype} {list(array.shape)} where a float16 matrix is expected")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path.name} holds {int((~np.isfinite(array)).sum())} numbers that are not finite")
-    return array.astype(np.float32)
+    table: npt.NDArray[np.float16] = read_array(path, np.float16, (None, None))
+    return table.astype(np.float32)

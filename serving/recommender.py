@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from pipelines.columns import PURCHASE
 from pipelines.errors import BundleRefused, DataError, Unanswerable
-from serving.bundle import INDEX, TEXT_INDEX, Bundle
+from serving.bundle import Bundle
+from serving.bundle_files import INDEX, TEXT_INDEX
 from serving.doors import Door
 from serving.encoding import Floats, History, Ints, encode
 from serving.picture_search import PictureSearch

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import BundleRefused, DataError
-from serving.bundle import IndexConfig
 from serving.encoding import Floats
+from serving.index_files import IndexConfig
 
 Rows = npt.NDArray[np.int64]
 
@@ -112,10 +112,13 @@ class ScannRetriever:
 
     @classmethod
     def load(cls, folder: Path, config: IndexConfig, *blocks: Floats) -> "ScannRetriever":
-        """Open an index folder whose files were checked before: ScaNN itself believes whatever it reads."""
+        """Open an index folder that serving.index_files has checked: ScaNN itself believes whatever it reads."""
         from scann.scann_ops.py import scann_ops_pybind
 
-        return cls(scann_ops_pybind.load_searcher(str(folder), assets_backcompat_shim=False), config, *blocks)
+        # Not load_searcher(): it would unpickle item ids if it found some.
+        assets = (folder / "scann_assets.pbtxt").read_text(encoding="utf-8")
+        numpy_searcher = scann_ops_pybind.scann_pybind.ScannNumpy(str(folder), assets)
+        return cls(scann_ops_pybind.ScannSearcher(numpy_searcher), config, *blocks)
 
     def search(self, vectors: Floats, k: int, exclude: Sequence[Rows] | None = None) -> tuple[Rows, Floats]:
         """See `Retriever.search`.

@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from pipelines.errors import CorruptArtifact
 from serving.encoding import Floats
+from serving.lite_model import read_signatures
 
 SEQUENCES = ("visits", "counts", "types", "gaps")  # [batch, slots, ...], right-aligned
 INPUTS = (*SEQUENCES, "wait", "user")
@@ -32,9 +33,11 @@ class UserTower:
             threads: that a single call may use.
 
         Raises:
-            CorruptArtifact: the file is no LiteRT model, or its signatures are not the user tower's.
+            CorruptArtifact: the file is no LiteRT model, has operators that no tower is made of, or its signatures
+                are not the user tower's.
         """
         self.path = Path(path)
+        read_signatures(self.path)
         try:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()

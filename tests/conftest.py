@@ -1,8 +1,10 @@
 """Fixtures that every test may ask for."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.s3_server import S3, running_s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -20,3 +22,10 @@ def shared() -> Path:
     if not (folder / "datasets").is_dir():
         pytest.skip(f"the measuring data sets are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 on the loopback for the whole run."""
+    with running_s3() as server:
+        yield server

@@ -13,7 +13,8 @@ from pipelines.index import IndexSettings, efforts, index, provenance
 from pipelines.requests import requests_at_end, user_vectors
 from pipelines.search_spaces import Space, spaces
 from pipelines.settings import Settings
-from serving.bundle import Bundle, IndexConfig
+from serving.bundle import Bundle
+from serving.index_files import IndexConfig
 from serving.recommender import Recommender
 from serving.retriever import open_retriever
 from tests.release_world import make_registered

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.artifacts import FORMAT, MANIFEST, folder_files, write_json
-from serving.bundle import CONFIG, INDEX, PICTURE_INDEX, TEXT_INDEX, write_bundle
+from serving.bundle import write_bundle
+from serving.bundle_files import CONFIG, INDEX, PICTURE_INDEX, TEXT_INDEX
 from tests.release_world import make_registered
 
 

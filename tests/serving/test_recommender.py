@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import BundleRefused, DataError
+from pipelines.errors import DataError
 from serving.bundle import Bundle
 from serving.encoding import History
 from serving.probe import REFUSED, NamedRequest, load_answers, load_requests, main, save_requests
 from serving.recommender import Recommender, Request, empty_history
-from tests.release_world import DAY_US, NO_TOKENS, NOW_US, expected_score, history_of, item_arrays
+from tests.release_world import DAY_US, NO_TOKENS, NOW_US, expected_score, history_of
 from tests.serving.conftest import seal_bundle
 
 
@@ -112,14 +112,6 @@ def test_unknown_user_tokens_are_refused(recommender: Recommender) -> None:
         recommender.recommend(empty_history(), NOW_US, np.array([3], np.int32), 3)
     with pytest.raises(DataError, match=r"\[2\] where \[1\]"):
         recommender.recommend(empty_history(), NOW_US, np.zeros(2, np.int32), 3)
-
-
-def test_a_tower_of_another_training_is_refused(bundle_folder: Path) -> None:
-    vectors, _ = item_arrays()
-    np.save(bundle_folder / "item_vectors.npy", np.concatenate([vectors, vectors], axis=1))
-    bundle = Bundle.load(seal_bundle(bundle_folder))
-    with pytest.raises(BundleRefused, match=r"\[1, 5\] for item vectors of 10 columns"):
-        Recommender(bundle)
 
 
 def named(items: list[str], types: list[str]) -> NamedRequest:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import BundleRefused, DataError
 from pipelines.index import ExactAnswers, IndexSettings, build_scann
-from serving.bundle import IndexConfig
+from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, ScannRetriever, best
 
 ITEMS = np.array([[1, 0], [0, 1], [1, 1], [1, 0]], np.float32)
