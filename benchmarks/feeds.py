@@ -32,9 +32,11 @@ from pipelines.ingest import EVENTS_FOLDER, write_days
 from pipelines.progress import Progress
 from pipelines.schema import SHOP_FILE, ShopSchema
 from pipelines.shop_spec import ShopSpec
-from serving.bundle import INDEX, Bundle
+from serving.bundle import Bundle
+from serving.bundle_files import INDEX
 from serving.encoding import Floats
-from serving.store import Release, ReleaseStore
+from serving.release import Release
+from serving.store import ReleaseStore
 
 AS_OF = datetime(2026, 6, 28, tzinfo=UTC)
 CENTRES, DAYS, MEAN_EVENTS = 1000, 180, 20
@@ -102,7 +104,7 @@ def one(lake: Path, store: Path, root: Path) -> dict[str, float]:
     from pipelines.artifacts import load_contract
 
     window, started, worked = load_contract(Ingested, lake), time.monotonic(), time.process_time()
-    feeds = export_feeds(window, FeedSettings(k=20, similar=0), store, root)
+    feeds = export_feeds(window, FeedSettings(k=20, similar=0), ReleaseStore(store), root)
     timings = {"users": feeds.users, "events": window.events, "seconds": time.monotonic() - started,
                "cpu_seconds": time.process_time() - worked,
                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pipelines.artifacts import load_contract
 from pipelines.contracts import Feeds, Ingested
 from pipelines.errors import SettingsError
+from pipelines.releases.opening import open_store
 from pipelines.retrain import RetrainParams
 from pipelines.settings import load_settings
 
@@ -49,7 +50,7 @@ def export_feeds(
     lake = load_contract(Ingested, window)
     shop = RetrainParams(source=lake.source, as_of=lake.window.as_of).shop
     places = load_settings().of_shop(shop)
-    say(run(lake, settings, places.store, places.artifacts))
+    say(run(lake, settings, open_store(places), places.artifacts))
 
 
 def say(feeds: Feeds) -> None:

@@ -36,8 +36,9 @@ from pipelines.shoppers import Block, shoppers
 from serving.bundle import Bundle
 from serving.encoding import Floats
 from serving.recommender import Recommender
+from serving.release import Release
 from serving.retriever import NOTHING, ExactRetriever
-from serving.store import Release, ReleaseStore
+from serving.store import ReleaseStore
 
 STAGE = "feeds"
 FORMAT = 1
@@ -66,13 +67,13 @@ class FeedSettings(Document):
     users_per_block: int = Field(1024, ge=1)
 
 
-def export_feeds(lake: Ingested, settings: FeedSettings, store: Path, root: Path) -> Feeds:
+def export_feeds(lake: Ingested, settings: FeedSettings, releases: ReleaseStore, root: Path) -> Feeds:
     """Ask the live release for every customer of an ingested window, and seal the answers.
 
     Args:
         lake: the window whose customers are asked for, as new as the newest event that counts.
         settings: what is exported.
-        store: serving store of the shop.
+        releases: serving store of the shop.
         root: artefact root; the folder lies at `root/feeds/KEY`.
 
     Raises:
@@ -80,10 +81,9 @@ def export_feeds(lake: Ingested, settings: FeedSettings, store: Path, root: Path
         SettingsError: the product feeds lack something that their platforms ask for.
         CorruptArtifact: the window or the bundle is not what was sealed.
     """
-    releases = ReleaseStore(store)
     live = releases.live()
     if live is None:
-        raise DataError(f"{store} has no release to export: run `vitrine retrain` first")
+        raise DataError(f"{releases.root} has no release to export: run `vitrine retrain` first")
     if lake.window.as_of < live.as_of:
         raise DataError(f"the window of {lake.path} ends at {lake.window.as_of}, before that of release {live.number} "
                         f"({live.as_of}): ingest a window that reaches as far")

@@ -19,9 +19,11 @@ from pipelines.feeds import FeedSettings, export_feeds
 from pipelines.ingest import ingest
 from pipelines.product_feed import ProductSettings
 from pipelines.promote import promote
+from pipelines.releases.opening import open_store
 from pipelines.settings import Settings
 from pipelines.shop_spec import ShopSpec
 from serving.recommender import Recommender
+from serving.store import ReleaseStore
 from tests.pipelines.test_promote import judge
 from tests.release_world import AS_OF, ITEMS, NOW_US, USERS, expected_score, history_of
 
@@ -68,7 +70,7 @@ def read(feeds: Any, name: str) -> pd.DataFrame:
 
 def test_every_customer_gets_the_best_of_their_group(verdict: Verdict, lake: Ingested, places: Settings) -> None:
     settings = FeedSettings(k=3, similar=9, products=PRODUCTS, users_per_block=5)
-    feeds = export_feeds(lake, settings, places.store, places.artifacts)
+    feeds = export_feeds(lake, settings, open_store(places), places.artifacts)
     assert (feeds.release, feeds.users, feeds.fallbacks, feeds.listed) == (1, 13, 0, ITEMS)
     table = read(feeds, "user_items")
     assert list(table) == ["user_id", "rank", "item_id", "score", "is_fallback", "release"]
@@ -100,7 +102,7 @@ def test_the_answers_are_those_of_the_recommender(verdict: Verdict, lake: Ingest
     from serving.bundle import Bundle
     from tests.release_world import NO_TOKENS
 
-    feeds = export_feeds(lake, FeedSettings(k=40, similar=40), places.store, places.artifacts)
+    feeds = export_feeds(lake, FeedSettings(k=40, similar=40), open_store(places), places.artifacts)
     recommender = Recommender(Bundle.load(verdict.sealed.path))
     table, similar = read(feeds, "user_items"), read(feeds, "similar_items")
     for user in range(USERS):
@@ -116,7 +118,7 @@ def test_the_answers_are_those_of_the_recommender(verdict: Verdict, lake: Ingest
 
 
 def test_parquet_and_csv_say_the_same_and_are_stamped(verdict: Verdict, lake: Ingested, places: Settings) -> None:
-    feeds = export_feeds(lake, FeedSettings(k=2, products=PRODUCTS), places.store, places.artifacts)
+    feeds = export_feeds(lake, FeedSettings(k=2, products=PRODUCTS), open_store(places), places.artifacts)
     verify(Path(feeds.path))
     for name in TABLES:
         table = pq.read_table(Path(feeds.path) / f"{name}.parquet")
@@ -138,7 +140,7 @@ def test_what_is_out_of_stock_or_gone_is_not_recommended(verdict: Verdict, tmp_p
     table = pd.read_parquet(shop / "items.parquet")
     table[table["item_id"] != "i21"].to_parquet(shop / "items.parquet", index=False)
     lake = ingest(str(shop), Window(as_of=AS_OF), ShopSpec(), places.artifacts)
-    feeds = export_feeds(lake, FeedSettings(k=37, similar=39, products=PRODUCTS), places.store, places.artifacts)
+    feeds = export_feeds(lake, FeedSettings(k=37, similar=39, products=PRODUCTS), open_store(places), places.artifacts)
     assert not {"i13", "i17", "i21"} & set(read(feeds, "user_items")["item_id"])
     assert read(feeds, "next_best").set_index("user_id").loc["u01", "item_id"] == "i25"
     assert not {"i13", "i17", "i21"} & (set(read(feeds, "similar_items")["item_id"])
@@ -148,11 +150,11 @@ def test_what_is_out_of_stock_or_gone_is_not_recommended(verdict: Verdict, tmp_p
 
 
 def test_the_same_again_is_found_and_a_new_release_is_not(verdict: Verdict, lake: Ingested, places: Settings) -> None:
-    first = export_feeds(lake, FeedSettings(k=2), places.store, places.artifacts)
-    assert export_feeds(lake, FeedSettings(k=2), places.store, places.artifacts) == first
+    first = export_feeds(lake, FeedSettings(k=2), open_store(places), places.artifacts)
+    assert export_feeds(lake, FeedSettings(k=2), open_store(places), places.artifacts) == first
     again = judge(places.artifacts, places, parent=1, champion=verdict.sealed.digest, note="second")
     promote(again, Origin(actor="tester"), False, places)
-    second = export_feeds(lake, FeedSettings(k=2), places.store, places.artifacts)
+    second = export_feeds(lake, FeedSettings(k=2), open_store(places), places.artifacts)
     assert (second.release, second.path != first.path) == (2, True)
 
 
@@ -170,25 +172,25 @@ def test_half_a_feed_is_never_seen(
 
     monkeypatch.setattr(Recommender, "recommend_many", failing)
     with pytest.raises(OSError, match="No space"):
-        export_feeds(lake, settings, places.store, places.artifacts)
+        export_feeds(lake, settings, open_store(places), places.artifacts)
     assert list((places.artifacts / "feeds").iterdir()) == []
-    feeds = export_feeds(lake, settings, places.store, places.artifacts)
+    feeds = export_feeds(lake, settings, open_store(places), places.artifacts)
     assert len(read(feeds, "user_items")) == 26
 
 
 def test_what_cannot_be_exported_is_refused(verdict: Verdict, lake: Ingested, tmp_path: Path, places: Settings) -> None:
     with pytest.raises(DataError, match="has no release to export"):
-        export_feeds(lake, FeedSettings(), tmp_path / "empty", places.artifacts)
+        export_feeds(lake, FeedSettings(), ReleaseStore(tmp_path / "empty"), places.artifacts)
     early = ingest(lake.source, Window(as_of=AS_OF - timedelta(days=1)), ShopSpec(), places.artifacts)
     with pytest.raises(DataError, match="before that of release 1"):
-        export_feeds(early, FeedSettings(), places.store, places.artifacts)
+        export_feeds(early, FeedSettings(), open_store(places), places.artifacts)
     sold_out = ingest(str(write_shop(tmp_path / "none", available=[False] * ITEMS)), Window(as_of=AS_OF), ShopSpec(),
                       places.artifacts)
     with pytest.raises(DataError, match="none of the 40 items of release 1 is in stock"):
-        export_feeds(sold_out, FeedSettings(), places.store, places.artifacts)
+        export_feeds(sold_out, FeedSettings(), open_store(places), places.artifacts)
     (Path(lake.path) / "users.parquet").write_bytes(b"changed")
     with pytest.raises(CorruptArtifact, match=r"users\.parquet"):
-        export_feeds(lake, FeedSettings(), places.store, places.artifacts)
+        export_feeds(lake, FeedSettings(), open_store(places), places.artifacts)
 
 
 def test_the_command(
@@ -197,7 +199,7 @@ def test_the_command(
     # The store of a shop lies below the installation's, under the name of its source.
     stores = tmp_path / "stores"
     stores.mkdir()
-    places.store.rename(stores / "shop")
+    Path(places.store).rename(stores / "shop")
     monkeypatch.setenv("VITRINE_HOME", str(places.home))
     monkeypatch.setenv("VITRINE_STORE", str(stores))
     answer = CliRunner().invoke(app, ["export-feeds", lake.path, "--k", "2", "--no-products"])
