@@ -153,6 +153,20 @@ class Released(Document):
     is_dry_run: bool = False
 
 
+class Feeds(Artifact):
+    """What the live release recommends to every customer of a window, sealed for e-mail, ads and catalogues."""
+
+    ingested: Ingested
+    release: int
+    bundle: str  # bundle digest
+    as_of: UtcTime
+    k: int
+    users: int
+    fallbacks: int  # places that a best-seller had to fill
+    similar: int  # rows of similar_items
+    listed: int  # products in each product feed; 0 without them
+
+
 class Origin(Document):
     """Who asked for a run and why: goes into tags and release records, never into a digest."""
 
