@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.s3_server import S3, running_s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
