@@ -85,7 +85,8 @@ def cosine_scores(item_vectors: Floats, asked: Sequence[Question]) -> Floats:
     """Sums of cosines [questions, items] with the items of the basket."""
     plain = item_vectors[:, :-1]
     unit = plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-12)
-    return np.stack([unit[list(question.items)].sum(axis=0) for question in asked]) @ unit.T
+    scores: Floats = np.stack([unit[list(question.items)].sum(axis=0) for question in asked]) @ unit.T
+    return scores
 
 
 def counted_scores(data: SnapshotData, asked: Sequence[Question]) -> Floats:

@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.s3_server import S3, running_s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the whole suite."""
+    parser.addoption("--full-faults", action="store_true", help="Inject faults by the thousand (make faults).")
+    parser.addoption("--api-cases", type=int, default=400, help="Requests of the run against the API's schema.")
 
 
 @pytest.fixture(scope="session")
