@@ -24,7 +24,7 @@ from pipelines.schema import kinds, read_shop
 from pipelines.snapshot import TEST, TRAIN, VALID
 
 STAGE = "features"
-FORMAT = 2  # of the folder: the first had neither words nor pictures
+FORMAT = 3  # of the folder: the first had neither words nor pictures, the second did not tell when items arrive
 
 
 class FeatureSettings(Document):
