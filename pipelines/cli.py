@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import ask, cli_ablate, cli_releases
+from pipelines import ask, cli_ablate, cli_releases, cli_serve
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_releases.app)
 app.add_typer(cli_ablate.app)
+app.add_typer(cli_serve.app)
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]
