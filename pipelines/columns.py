@@ -5,6 +5,7 @@ ITEM = "item_id"
 TIME = "timestamp"
 TYPE = "event_type"
 SESSION = "session_id"
+EVENT = "event_id"  # of events that were brought online: the same id is the same event
 
 # Of items: may it be recommended today? True or false, or a stock count.
 AVAILABLE = "available"

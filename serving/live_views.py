@@ -3,21 +3,25 @@
 from threading import Lock
 from typing import Protocol
 
-from pipelines.errors import VitrineError
+from serving.live import Status
 from serving.recommender import Recommender
 from serving.view import ReleaseView
 
 
-class NoRelease(VitrineError):
-    """There is no live release to answer with."""
+class Record(Protocol):
+    """What is asked of a release's record."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the release log."""
 
 
 class LiveRelease(Protocol):
     """A release that was checked, opened and warmed."""
 
     @property
-    def number(self) -> int:
-        """Its number in the release log."""
+    def release(self) -> Record:
+        """Its record."""
 
     @property
     def recommender(self) -> Recommender:
@@ -25,29 +29,37 @@ class LiveRelease(Protocol):
 
 
 class Live(Protocol):
-    """Whatever holds the live release."""
+    """Whatever holds the live release; `serving.live.Live` does."""
 
-    def current(self) -> LiveRelease | None:
-        """The live release, or None before the first."""
+    def served(self) -> LiveRelease:
+        """The release that answers now.
+
+        Raises:
+            NothingLive: there is none.
+        """
+
+    def status(self) -> Status:
+        """What answers, what was refused, and what is in the way."""
 
 
 class Views:
-    """The view of each release that answers, made once; those that no longer answer are let go."""
+    """The view of the release that answers, made once; a swap makes another."""
 
-    def __init__(self, live: Live) -> None:
-        self.live = live
-        self._views: dict[int, ReleaseView] = {}
+    def __init__(self) -> None:
+        self._view: ReleaseView | None = None
         self._lock = Lock()
 
-    def of(self, release: LiveRelease) -> ReleaseView:
+    def of(self, served: LiveRelease) -> ReleaseView:
         """The view of a release."""
-        view = self._views.get(release.number)
-        if view is not None and view.recommender is release.recommender:
-            return view
-        with self._lock:
-            view = self._views.get(release.number)
-            if view is None or view.recommender is not release.recommender:
-                view = ReleaseView(release.number, release.recommender)
-                # Questions that are being answered hold their own view: nothing older need be kept for them.
-                self._views = {release.number: view}
-            return view
+        view = self._view
+        if view is None or not _is_of(view, served):
+            with self._lock:
+                view = self._view
+                if view is None or not _is_of(view, served):
+                    # Questions that are being answered hold their own view: the old one need not be kept for them.
+                    view = self._view = ReleaseView(served.release.number, served.recommender)
+        return view
+
+
+def _is_of(view: ReleaseView, served: LiveRelease) -> bool:
+    return view.recommender is served.recommender and view.number == served.release.number

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipelines.contracts import Document
-from pipelines.errors import DataError, Unanswerable
+from pipelines.errors import DataError, NothingLive, Unanswerable
 from serving import answers, questions
 from serving.asked import Asked, UnknownItem
 from serving.diversity import diversified
 from serving.encoding import Floats, History
 from serving.filters import Filters, allowed, rows_of
 from serving.finder import Found
-from serving.live_views import Live, NoRelease, Views
+from serving.live_views import Live, Views
 from serving.profile import profile_of, seen
 from serving.query_text import MAX_CHARACTERS
 from serving.recommender import Request, empty_history
@@ -47,7 +47,7 @@ class Service:
         landing: Landing | None = None,
     ) -> None:
         self.live, self.settings = live, settings or ServiceSettings()
-        self.views = Views(live)
+        self.views = Views()
         self.shoppers = Shoppers(sessions, landing, self.settings.availability_seconds)
 
     def recommend(self, question: questions.Recommend) -> answers.Slate:
@@ -55,7 +55,7 @@ class Service:
 
         Raises:
             DataError: a filter names a column that the release does not have, or an event lies in the future.
-            NoRelease: nothing was promoted yet.
+            NothingLive: nothing was promoted yet.
         """
         asked = self._asked(question)
         view, filters = asked.view, question.filters
@@ -223,15 +223,15 @@ class Service:
 
     def set_availability(self, items: Mapping[str, bool]) -> answers.AvailabilityChanged:
         """Say what can be bought from now on; see `Shoppers.set_availability`."""
-        release = self.live.current()
-        return self.shoppers.set_availability(items, self.views.of(release) if release is not None else None)
+        try:
+            view = self.views.of(self.live.served())
+        except NothingLive:
+            view = None
+        return self.shoppers.set_availability(items, view)
 
     def _asked(self, shopper: questions.Shopper | None = None) -> Asked:
         started = time.perf_counter()
-        release = self.live.current()
-        if release is None:
-            raise NoRelease("no release is live yet: run `vitrine retrain`, then ask again")
-        view, notices = self.views.of(release), list[str]()
+        view, notices = self.views.of(self.live.served()), list[str]()
         at = shopper.time if shopper is not None else None
         now_us = time.time_ns() // 1000 if at is None else questions.microseconds(at)
         return Asked(view, view.gone(self.shoppers.availability(notices)), notices, started, now_us, at is None)

@@ -24,6 +24,10 @@ def shared() -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--api-cases", type=int, default=400, help="requests of the run against the API's schema")
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
     """An S3 on the loopback for the whole run."""

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from serving.answers import Accepted, Slate
+from serving.live import Status
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -26,7 +27,11 @@ class Metrics:
         self.degraded = Counter("vitrine_degraded", "Answers with a notice, such as of a session store that is down.",
                                 registry=own)
         self.events = Counter("vitrine_events", "Events brought, by what became of them.", ("outcome",), registry=own)
-        self.release = Gauge("vitrine_live_release", "Number of the live release.", registry=own)
+        self.release = Gauge("vitrine_live_release", "Number of the release that answers; 0 before the first.",
+                             registry=own)
+        self.newest = Gauge("vitrine_newest_release", "Number of the newest release of the log.", registry=own)
+        self.loading = Gauge("vitrine_load_seconds", "What it took to open the release that answers.", registry=own)
+        self.refused_releases = Gauge("vitrine_refused_releases", "Releases that failed a check.", registry=own)
 
     def saw(self, question: str, slate: Slate) -> None:
         """Count an answer."""
@@ -34,7 +39,13 @@ class Metrics:
         self.fallbacks.inc(sum(item.is_fallback for item in slate.items))
         if slate.notices:
             self.degraded.inc()
-        self.release.set(slate.release)
+
+    def watch(self, live: Status) -> None:
+        """Take over how the release log is followed."""
+        self.release.set(live.number or 0)
+        self.newest.set(live.newest or 0)
+        self.loading.set(live.load_s or 0)
+        self.refused_releases.set(len(live.refused))
 
     def took(self, accepted: Accepted) -> None:
         """Count events."""

@@ -10,9 +10,9 @@ from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
 
 from pipelines.contracts import Document
-from pipelines.errors import DataError, Unanswerable
+from pipelines.errors import DataError, NothingLive, Unanswerable, VitrineError
 from serving.asked import UnknownItem
-from serving.live_views import NoRelease
+from serving.landing import LandingUnavailable
 from serving.sessions.contract import IdentityConflict, SessionsUnavailable
 
 _BOUNDS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "expected")
@@ -132,17 +132,19 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     async def conflict(request: Request, error: IdentityConflict) -> Response:
         return response(409, "identity_conflict", str(error), _request_id(request))
 
-    @app.exception_handler(NoRelease)
-    async def no_release(request: Request, error: NoRelease) -> Response:
-        return response(503, "no_release", str(error), _request_id(request), headers=later)
+    @app.exception_handler(NothingLive)
+    async def no_release(request: Request, _: NothingLive) -> Response:
+        # The message of the error names the store; /health tells more to those who watch the process.
+        return response(503, "no_release", "no release is live: ask again later", _request_id(request), headers=later)
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> Response:
         # Logged with its trace by the server; a caller gets the id to ask about.
         return response(500, "defect", "this is a defect of the service: report the request id", _request_id(request))
 
+    @app.exception_handler(LandingUnavailable)
     @app.exception_handler(SessionsUnavailable)
-    async def no_sessions(request: Request, _: SessionsUnavailable) -> Response:
+    async def no_sessions(request: Request, _: VitrineError) -> Response:
         # The message of the error names files and hosts, which are nobody's business out there.
-        return response(503, "sessions_unavailable", "the session store does not answer: deliver this again",
+        return response(503, "sessions_unavailable", "it cannot be kept at present: deliver it again",
                         _request_id(request), headers=later)

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import DataError, Unanswerable
+from pipelines.errors import DataError, NothingLive, Unanswerable
 from serving.asked import UnknownItem
 from serving.filters import Filters, Range
-from serving.live_views import NoRelease
 from serving.questions import Event, NewEvent, NewEvents, Recommend, Search
 from serving.service import Service
 from serving.sessions.contract import SessionsUnavailable
@@ -205,7 +204,24 @@ def test_details_and_categories(service: Service) -> None:
     assert live.label_columns == ("category", "brand", "colour", "materials")
 
 
-def test_closed_doors_say_why(service: Service) -> None:
+def test_words_find_by_hand_and_by_taste(service: Service) -> None:
+    slate = service.search(Search(text="Red shoes", k=4))
+    assert ids(slate) == [1, 21, 5, 9]  # both words, then the category: two is more than one
+    assert [found.score for found in slate.items] == pytest.approx([3, 3, 2, 2])
+    cheap = Filters(price=Range(max=150), without={"colour": ("green",)})
+    assert ids(service.search(Search(text="shoes", k=9, filters=cheap))) == [1, 5, 9, 0, 2, 4, 6, 7, 10]
+    # Among the red ones, a shopper of hats gets the red hats first.
+    hats = Search(text="red", k=8, personal=0.3, events=views(3, 3, 3))
+    mixed = service.search(hats)
+    assert ids(mixed)[:2] == [11, 31]
+    assert mixed.known_events == 3
+    assert set(ids(mixed)) == {1, 6, 11, 16, 21, 26, 31} | {ids(mixed)[-1]}
+    with pytest.raises(DataError, match="asks for nothing"):
+        service.search(Search(text="?!"))
+
+
+def test_closed_doors_say_why(tmp_path: Path) -> None:
+    service = make_service(tmp_path, has_words=False)
     with pytest.raises(Unanswerable, match="cannot be searched by words: it was trained before"):
         service.search(Search(text="bag"))
     with pytest.raises(Unanswerable, match="by a picture"):
@@ -214,9 +230,10 @@ def test_closed_doors_say_why(service: Service) -> None:
 
 def test_before_the_first_release_it_says_so(tmp_path: Path) -> None:
     service = make_service(tmp_path)
-    service.live = service.views.live = Holder(None)
-    with pytest.raises(NoRelease, match="no release is live yet"):
+    service.live = Holder(None)
+    with pytest.raises(NothingLive):
         service.recommend(Recommend())
+    assert service.set_availability({item(0): False}).unknown == ()  # kept for the first release
 
 
 def test_without_a_session_store_the_request_still_counts(service: Service) -> None:

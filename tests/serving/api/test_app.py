@@ -18,8 +18,9 @@ from serving.api.app import create_app
 from serving.api.keys import Client, KeyRing, new_key
 from serving.api.rates import Rates
 from serving.api.settings import ApiSettings
+from serving.live import Status
 from serving.service import Service
-from tests.serving.shop import Holder, item, make_service
+from tests.serving.shop import Holder, Release, item, make_service
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,9 @@ def test_every_question_by_http(client: TestClient) -> None:
     assert client.get("/v1/items/i06").json()["attributes"]["colour"] == "red"
     assert len(client.get("/v1/categories").json()["categories"]) == 4
     assert client.get("/v1/releases/live").json()["event_types"] == ["purchase", "return", "view"]
-    closed = client.post("/v1/search", json={"text": "bag"})
+    assert ids(client.post("/v1/search", json={"text": "red shoes", "k": 2})) == ["i01", "i21"]
+    closed = client.post("/v1/search/image", content=b"x", headers={"content-type": "image/png"})
     assert (closed.status_code, closed.json()["code"]) == (409, "unanswerable")
-    assert client.post("/v1/search/image", content=b"x", headers={"content-type": "image/png"}).status_code == 409
 
 
 def test_events_merges_availability_and_forgetting(tmp_path: Path) -> None:
@@ -129,8 +130,9 @@ def test_unknown_things_are_not_found_and_methods_are_told(client: TestClient) -
 def test_health_and_readiness_follow_release_and_sessions(tmp_path: Path) -> None:
     service = make_service(tmp_path)
     with TestClient(create_app(service)) as client:
-        assert client.get("/health").json() == {
-            "status": "ok", "release": 7, "sessions": "up", "keys": "none: loopback only"}
+        told = client.get("/health").json()
+        assert {name: told[name] for name in ("status", "release", "sessions", "keys", "newest", "refused")} == {
+            "status": "ok", "release": 7, "sessions": "up", "keys": "none: loopback only", "newest": 7, "refused": []}
         assert client.get("/ready").status_code == 200
         service.shoppers.sessions.close()
         assert client.get("/health").json()["status"] == "degraded"
@@ -140,7 +142,7 @@ def test_health_and_readiness_follow_release_and_sessions(tmp_path: Path) -> Non
         lost = client.post("/v1/events", json={"events": [event]})
         assert (lost.status_code, lost.headers["retry-after"]) == (503, "1")
         assert str(tmp_path) not in lost.text
-        service.live = service.views.live = Holder(None)
+        service.live = Holder(None)
         assert client.get("/ready").status_code == 503
         assert client.get("/health").status_code == 200
         waiting = client.post("/v1/recommendations", json={})
@@ -192,7 +194,7 @@ def test_a_key_file_holds_no_key_and_its_faults_are_told_without_one(tmp_path: P
         with pytest.raises(SettingsError, match="holds no keys") as error:
             KeyRing.load(path)
         assert key not in str(error.value)
-    with pytest.raises(SettingsError, match="name .* stands twice"):
+    with pytest.raises(SettingsError, match=r"name .* stands twice"):
         KeyRing([made, made])
 
 
@@ -244,10 +246,13 @@ class Stuck:
     def __init__(self, inner: Holder) -> None:
         self.inner, self.go, self.entered = inner, threading.Event(), threading.Semaphore(0)
 
-    def current(self):
+    def served(self) -> Release:
         self.entered.release()
         assert self.go.wait(20)
-        return self.inner.current()
+        return self.inner.served()
+
+    def status(self) -> Status:
+        return self.inner.status()
 
 
 def test_too_much_to_do_is_shed_at_once_and_too_long_is_given_up(tmp_path: Path) -> None:
