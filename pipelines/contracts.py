@@ -64,6 +64,8 @@ class Ingested(Artifact):
     days: int
     first_event: UtcTime
     last_event: UtcTime
+    events_before: int = 0  # of the source, left out because they are earlier than the window
+    events_after: int = 0  # of the source, left out because they are not before `as_of`
 
 
 class Snapshot(Artifact):
