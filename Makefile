@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 STAMP := $(VENV)/.vitrine-env
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test faults up down lint lock clean
+.PHONY: help env run serve test faults up down lint lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ env: $(STAMP) ## Make .venv with the locked packages (done by itself where neede
 run: $(STAMP) ## One retrain through Airflow: make run [DATA=folder] [AS_OF=time] [EPOCHS=n] [SPEC=file] [DRY_RUN=1]
 	@$(BIN)/python -m stack.run $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") \
 		$(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SPEC),--spec "$(SPEC)") $(if $(DRY_RUN),--dry-run)
+
+serve: $(STAMP) ## Answer over HTTP from the live release: make serve [SHOP=name] [PORT=n]
+	@$(BIN)/vitrine serve $(if $(SHOP),--shop "$(SHOP)") $(if $(PORT),--port "$(PORT)")
 
 test: $(STAMP) ## Run all tests: make test [ARGS="-k gate"]
 	@$(BIN)/python -m pytest $(ARGS)

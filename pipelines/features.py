@@ -24,7 +24,8 @@ from pipelines.schema import kinds, read_shop
 from pipelines.snapshot import TEST, TRAIN, VALID
 
 STAGE = "features"
-FORMAT = 3  # of the folder: the first had neither words nor pictures, the second no settings
+# Of the folder: the first had neither words nor pictures, the second no settings, the third no times of arrival.
+FORMAT = 4
 
 
 class FeatureSettings(Document):

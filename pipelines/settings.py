@@ -63,6 +63,10 @@ class Settings(Document):
         experiment: prefix of MLflow experiments (VITRINE_EXPERIMENT, default "vitrine").
         source: shop that a scheduled retrain reads (VITRINE_SOURCE, none by default).
         cluster: workers of a distributed training (TF_CONFIG, as Kubeflow and others set it; none by default).
+        sessions: Redis URL or SQLite file of the session store (VITRINE_SESSIONS, default home/sessions/SHOP.db).
+        landing: folder that the online process lays events down in, one folder a shop (VITRINE_LANDING, default
+            home/landing).
+        api_keys: file of the API's clients (VITRINE_API_KEYS, none by default).
     """
 
     home: Path
@@ -76,6 +80,9 @@ class Settings(Document):
     store_options: Mapping[str, SecretStr] = {}
     store_connection: str | None = None
     cache: Path | None = None
+    sessions: SecretStr | None = None
+    landing: Path | None = None
+    api_keys: Path | None = None
 
     @property
     def client_options(self) -> dict[str, str]:
@@ -86,6 +93,16 @@ class Settings(Document):
     def bundle_cache(self) -> Path:
         """Where fetched bundles lie; shops share it, for a bundle's name is its content."""
         return self.cache or self.home / "cache"
+
+    def sessions_of(self, shop: str) -> str:
+        """The session store of a shop; a URL may hold a password and is not to be shown."""
+        if self.sessions is not None:
+            return self.sessions.get_secret_value()
+        return str(self.home / "sessions" / f"{shop}.db")
+
+    def landing_of(self, shop: str) -> Path:
+        """Where the online process of a shop lays events down."""
+        return (self.landing or self.home / "landing") / shop
 
     def of_shop(self, shop: str) -> "Settings":
         """The places of one shop: a release log, an MLflow experiment and a registered model of its own.
@@ -106,7 +123,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
-             "TF_CONFIG")
+             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "TF_CONFIG")
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -124,6 +141,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         model_name=env.get("VITRINE_MODEL", "vitrine"),
         experiment=env.get("VITRINE_EXPERIMENT", "vitrine"),
         source=env.get("VITRINE_SOURCE"),
+        sessions=SecretStr(env["VITRINE_SESSIONS"]) if "VITRINE_SESSIONS" in env else None,
+        landing=Path(env["VITRINE_LANDING"]) if "VITRINE_LANDING" in env else None,
+        api_keys=Path(env["VITRINE_API_KEYS"]) if "VITRINE_API_KEYS" in env else None,
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
 

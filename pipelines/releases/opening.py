@@ -18,7 +18,12 @@ def shops(places: Settings) -> list[str]:
 
 
 def of_one_shop(places: Settings, shop: str | None) -> Settings:
-    """The places of the shop that is meant: the one named, or the only one there is.
+    """The places of the shop that is meant; see `one_shop`."""
+    return places.of_shop(one_shop(places, shop))
+
+
+def one_shop(places: Settings, shop: str | None) -> str:
+    """The shop that is meant: the one named, or the only one there is.
 
     Raises:
         SettingsError: it has no releases, or none was named and there are several or none.
@@ -29,7 +34,7 @@ def of_one_shop(places: Settings, shop: str | None) -> Settings:
     if not known:
         raise SettingsError(f"there is no release in {places.store}: run `vitrine retrain`, or set VITRINE_STORE to "
                             "the store that is meant")
-    if shop not in known:
+    if shop is None or shop not in known:
         asked = "several shops have releases here" if shop is None else f"there is no shop {shop!r}"
         raise SettingsError(f"{asked}: give --shop {' or --shop '.join(known)}")
-    return places.of_shop(shop)
+    return shop

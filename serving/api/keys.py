@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,6 +82,24 @@ def sha256_of(key: str) -> str:
 
 
 def new_key(name: str, scopes: Sequence[Scope], per_second: float, burst: int) -> tuple[str, Client]:
-    """A key, to be shown once, and what is kept of it."""
+    """A key, to be shown once, and what is kept of it.
+
+    Raises:
+        SettingsError: a field is out of bounds.
+    """
     key = secrets.token_urlsafe(_BYTES)
-    return key, Client(name=name, sha256=sha256_of(key), scopes=tuple(scopes), per_second=per_second, burst=burst)
+    try:
+        return key, Client(name=name, sha256=sha256_of(key), scopes=tuple(scopes), per_second=per_second, burst=burst)
+    except ValidationError as error:
+        raise SettingsError("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from None
+
+
+def save(ring: KeyRing, path: Path) -> None:
+    """Write the file of keys: beside, readable by its owner alone, and renamed."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"clients": [client.model_dump(mode="json") for client in ring.clients]}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(path)

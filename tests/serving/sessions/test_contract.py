@@ -18,19 +18,20 @@ from serving.sessions.contract import (
     SessionStore,
     SessionsUnavailable,
 )
-from serving.sessions.sqlite import SqliteSessions
+from serving.sessions.opening import open_sessions
 
 NOW = 1_800_000_000_000_000
 Open = Callable[..., SessionStore]
 
 
-@pytest.fixture(params=["sqlite"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+@pytest.fixture(params=["sqlite", "redis"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Iterator[Open]:
     """Opens the store of this test; again means after a restart."""
     opened: list[SessionStore] = []
+    place = str(tmp_path / "sessions.db") if request.param == "sqlite" else redis_url
 
     def build(**limits: int) -> SessionStore:
-        opened.append(SqliteSessions(tmp_path / "sessions.db", SessionLimits(**limits)))
+        opened.append(open_sessions(place, SessionLimits(**limits), prefix=tmp_path.name))
         return opened[-1]
 
     yield build
@@ -190,7 +191,8 @@ def test_many_threads_lose_nothing_and_repeat_nothing(store: SessionStore) -> No
 @given(deliveries=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("uvw"), st.integers(0, 50)), max_size=25))
 def test_any_deliveries_give_what_a_plain_list_would(open_store: Open, deliveries: list[tuple[int, str, int]]) -> None:
     store = open_store(events=4)
-    store.forget("u"), store.forget("v"), store.forget("w")
+    for user in "uvw":
+        store.forget(user)
     salt = f"{id(deliveries)}-{len(deliveries)}-{hash(tuple(deliveries))}"
     met: set[int] = set()
     expected: dict[str, list[Event]] = {"u": [], "v": [], "w": []}
