@@ -31,6 +31,7 @@ def to_recall(
     began = time.monotonic()
     from models import metrics as m
     from models import training
+    from models.member_training import Enough
     from models.ranking import rank
     from pipelines.benchmark import K, write_predictions
     from pipelines.protocol import encode_protocol
@@ -49,7 +50,7 @@ def to_recall(
         if is_there:
             reached.append(now)
         if is_there or now + (now - before if len(epochs) > 1 else 0.0) > 60 * minutes:
-            raise training.Enough
+            raise Enough
 
     with TemporaryDirectory(prefix="vitrine-recall-") as name:
         encode_protocol(folder, Path(name))

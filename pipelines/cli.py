@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_releases, cli_serve
+from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -196,6 +197,9 @@ def benchmark(
 
     own = parse_settings(settings, ("train",)).get("train")
     console.print_json(json.dumps(run(data, out, model, split, _checked(TrainSettings, **own) if own else None)))
+
+
+app.command()(export_feeds)
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:

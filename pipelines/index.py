@@ -41,7 +41,7 @@ from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 STAGE = "index"
 # Fields of contracts that name a place or an input rather than content: left out of the bundle, so that
 # equal content has an equal digest wherever it was made.
-_PLACES = {"path", "key", "source"}
+_PLACES = {"path", "key", "source", "events_before", "events_after"}
 _FIRST_REORDER, _LAST_REORDER = 200, 3200
 _BLOCK = 20_000  # items whose products with all queries are held at once
 _TIED = 1e-5  # float32 products of one pair differ by this much between summation orders

@@ -19,11 +19,12 @@ from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
-from plugins.mlflow_links import MlflowRunLink
+from plugins.mlflow_links import MlflowRunLink, VerdictLink
 
 log = logging.getLogger("vitrine")
 # From here on a retrain has its run in MLflow.
 REGISTERED = ("register", "index", "gate", "promote")
+JUDGED = ("gate", "promote")  # and from here on a verdict in it
 
 
 class StageTask(BaseOperator):
@@ -45,7 +46,7 @@ class StageTask(BaseOperator):
         self.stage = stage
         self.upstream = upstream
         if stage in REGISTERED:
-            self.operator_extra_links = (MlflowRunLink(),)
+            self.operator_extra_links = (MlflowRunLink(), VerdictLink()) if stage in JUDGED else (MlflowRunLink(),)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the stage.

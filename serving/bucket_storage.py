@@ -100,11 +100,12 @@ class BucketStorage:
 
     def fetch(self, key: str, target: Path, size: int) -> None:
         """Stream one object into a file."""
-        with self._named("read", key), target.open("xb") as file:
+        with self._named("read", key):
             answer = obstore.get(self._store, key)
-            if (actual := answer.meta["size"]) != size:
-                raise ValueError(f"{actual:,} bytes where {size:,} are due")
-            for chunk in answer.stream(min_chunk_size=_CHUNK):
+        if (actual := answer.meta["size"]) != size:
+            raise ValueError(f"{actual:,} bytes where {size:,} are due")
+        with target.open("xb") as file:
+            for chunk in self._chunks(key, answer):
                 file.write(chunk)
 
     def sweep(self, before: datetime) -> None:
@@ -113,6 +114,10 @@ class BucketStorage:
     def local(self, folder: str) -> Path | None:
         """None: a bucket lies nowhere on this machine."""
         return None
+
+    def _chunks(self, key: str, answer: Any) -> Iterator[bytes]:
+        with self._named("read", key):
+            yield from answer.stream(min_chunk_size=_CHUNK)
 
     @contextmanager
     def _named(self, verb: str, key: str, is_missing_a_fault: bool = False) -> Iterator[None]:

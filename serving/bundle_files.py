@@ -117,6 +117,11 @@ def stamps(folder: Path) -> dict[str, tuple[int, ...]]:
     }
 
 
+def size_bytes(folder: Path) -> int:
+    """Bytes of the files of a bundle folder, as they are now."""
+    return sum(size for _, _, size, _, _ in stamps(folder).values())
+
+
 def refusal(folder: Path, fault: str) -> BundleRefused:
     """The error that says what is wrong with the bundle in `folder`."""
     return BundleRefused(f"bundle {folder}: {fault}; {REMEDY}")

@@ -5,6 +5,7 @@ tensors (no control flow that could go on for ever, no state, no code from outsi
 tables of a user tower have to be those of the bundle's specification.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pipelines.errors import CorruptArtifact
 
 SIGNATURES = 64
 _TENSORS = 1_000_000
+_NUMBERS = 1 << 30  # that a graph holds at once, its tables included: 4 GB
 _IDENTIFIER = b"TFL3"
 _FREE = -1  # a dimension that each call chooses
 _REMEDY = "it was not exported by this version's training; train again"
@@ -92,6 +94,8 @@ def read_signatures(path: Path) -> list[Signature]:
         if model.ExternalBufferGroupsLength():
             raise ValueError("it leads to further files")
         _check_operators(model)
+        for number in range(_bounded(model.SubgraphsLength(), SIGNATURES)):
+            _check_tensors(model.Subgraphs(number))
         signatures = [_signature(model, number) for number in range(_bounded(model.SignatureDefsLength(), SIGNATURES))]
         if not signatures:
             raise ValueError("it has no signature")
@@ -153,6 +157,18 @@ def _check_operators(model: Any) -> None:
             foreign.add(name)
     if foreign:
         raise ValueError(f"its operators {sorted(foreign)} are not among those that a tower is made of")
+
+
+def _check_tensors(graph: Any) -> None:
+    """Bound what the interpreter reserves when it opens the file, for one row each."""
+    numbers = 0
+    for place in range(_bounded(graph.TensorsLength(), _TENSORS)):
+        tensor = graph.Tensors(place)
+        shape = [int(tensor.Shape(axis)) for axis in range(_bounded(tensor.ShapeLength(), 10))]
+        if min(shape, default=0) < 0:
+            raise ValueError(f"tensor {place} is {shape}")
+        numbers += math.prod(shape)
+    _bounded(numbers, _NUMBERS)
 
 
 def _operator(model: Any, number: int) -> str:

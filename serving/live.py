@@ -19,11 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from pydantic import Field
-
-from pipelines.contracts import Document, UtcTime
 from pipelines.errors import BundleRefused, CorruptArtifact, NothingLive, VitrineError
-from serving.bundle_files import Bounds
+from serving.live_status import LiveSettings, Refused, Status
 from serving.recommender import Recommender
 from serving.rehearsal import Rehearsal
 from serving.store import Release, ReleaseStore
@@ -36,27 +33,6 @@ _RETRIES_S = (1.0, 300.0)  # first and longest wait after a fault that is not th
 Renew = Callable[[frozenset[str]], None]
 
 
-class LiveSettings(Document):
-    """How a process follows the release log.
-
-    Attributes:
-        poll_s: seconds between two looks at the store.
-        keep: releases that stay open after they were replaced, for a rollback without loading.
-        keep_bytes: what those may have in files, all together; about what they take in memory.
-        is_rehearsed: open each bundle in another process first. Without it, who can write the store's bundles and
-            records can end this process.
-        rehearsal_s: seconds after which that process is given up.
-        bounds: how large a bundle may be.
-    """
-
-    poll_s: float = Field(0.25, gt=0)
-    keep: int = Field(1, ge=0)
-    keep_bytes: int = Field(4 << 30, ge=0)
-    is_rehearsed: bool = True
-    rehearsal_s: float = Field(120.0, gt=0)
-    bounds: Bounds = Bounds()
-
-
 @dataclass(frozen=True)
 class Served:
     """A release as it answers. Hold on to it for the length of an answer, and ask again for the next one."""
@@ -65,40 +41,6 @@ class Served:
     recommender: Recommender
     loaded_at: datetime  # when it began to serve
     load_s: float  # seconds from finding it to serving it
-
-
-class Refused(Document):
-    """A release that was not let in, and why."""
-
-    number: int
-    bundle: str
-    reason: str
-    at: UtcTime
-
-
-class Status(Document):
-    """What /health and the metrics tell.
-
-    Attributes:
-        number, bundle, loaded_at, load_s: of the release that answers; none before the first.
-        newest: number of the newest release in the store; above `number` where that one was refused or is loading.
-        swaps: how often another release was let in, the first included.
-        kept: bundles that are open for a rollback.
-        refused: releases that failed a check, oldest first.
-        looked_at: last time that the store could be read.
-        trouble: what keeps this process from following the store at present, or none.
-    """
-
-    number: int | None
-    bundle: str | None
-    loaded_at: UtcTime | None
-    load_s: float | None
-    newest: int | None
-    swaps: int
-    kept: tuple[str, ...]
-    refused: tuple[Refused, ...]
-    looked_at: UtcTime | None
-    trouble: str | None
 
 
 @dataclass(frozen=True)
@@ -188,6 +130,8 @@ class Live:
         with self._looking:
             try:
                 self._trouble = self._compare()
+                if self._rehearsal is not None:
+                    self._rehearsal.prepare()
             except Exception as error:
                 # A thread that died would leave this process behind for ever, and silently.
                 self._trouble = f"{type(error).__name__}: {error}"

@@ -3,7 +3,7 @@
 from threading import Lock
 from typing import Protocol
 
-from serving.live import Status
+from serving.live_status import Status
 from serving.recommender import Recommender
 from serving.view import ReleaseView
 

@@ -6,15 +6,18 @@ its libraries imported, and is used once: `python -m serving.rehearsal` reads on
 """
 
 import json
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from pipelines.errors import BundleRefused, VitrineError
-from serving.bundle_files import REMEDY, Bounds
+from serving.bundle_files import REMEDY, Bounds, size_bytes
 from serving.warmup import open_bundle
 
+# Memory that it may take: of its own, and for each byte of the bundle (vectors are there twice for a moment).
+_ROOM_BYTES, _ROOM_A_BYTE = 4 << 30, 8
 # How a process dies by its own fault, or the bundle's; any other signal came from outside.
 _OWN_FAULT = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
 
@@ -23,21 +26,31 @@ class Rehearsal:
     """A process that stands ready. One caller at a time."""
 
     def __init__(self, timeout_s: float) -> None:
-        """Start it; `timeout_s` is the longest that it may take over a bundle."""
+        """Start nothing yet; `timeout_s` is the longest that the process may take over a bundle."""
         self.timeout_s = timeout_s
-        self._child = _spawn()
+        self._child: subprocess.Popen[str] | None = None
+
+    def prepare(self) -> None:
+        """Have a process stand ready, whose imports take longer than most bundles."""
+        if self._child is not None and self._child.poll() is not None:  # somebody ended it while it waited
+            self.close()
+        if self._child is None:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "serving.rehearsal"], cwd=Path(__file__).resolve().parents[1],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 
     def rehearse(self, folder: Path, digest: str, bounds: Bounds) -> None:
-        """Let the process check, open and ask the bundle in `folder`; the next one is started at once.
+        """Let the process check, open and ask the bundle in `folder`; it is used up.
 
         Raises:
             BundleRefused: it was refused there, or the process died over it.
             VitrineError: the process was ended from outside, failed for another reason, or took too long.
         """
-        if self._child.poll() is not None:  # somebody ended it while it waited
-            self.close()
-            self._child = _spawn()
-        child, job = self._child, json.dumps({"folder": str(folder), "digest": digest, "bounds": bounds.model_dump()})
+        self.prepare()
+        child = self._child
+        assert child is not None
+        job = json.dumps({"folder": str(folder), "digest": digest, "bounds": bounds.model_dump(),
+                          "room_bytes": _ROOM_BYTES + _ROOM_A_BYTE * size_bytes(folder)})
         try:
             answer, said = child.communicate(job + "\n", timeout=self.timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -45,19 +58,17 @@ class Rehearsal:
                                "its own; it is tried again later") from error
         finally:
             self.close()
-            self._child = _spawn()
         _judge(folder, child.returncode, answer, (said.strip().splitlines() or ["it said nothing"])[-1])
 
     def close(self) -> None:
-        """End the process that stands ready."""
-        self._child.kill()
-        self._child.communicate()  # waits, and closes the pipes
-
-
-def _spawn() -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "serving.rehearsal"], cwd=Path(__file__).resolve().parents[1], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        """End the process, if there is one."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
+                if pipe is not None:
+                    pipe.close()
+        self._child = None
 
 
 def _judge(folder: Path, status: int, answer: str, last: str) -> None:
@@ -80,6 +91,8 @@ def main() -> int:
         return 0  # it was never needed
     job = json.loads(line)
     refused = None
+    # What a file makes LiteRT or ScaNN reserve must not have the kernel end another process for want of memory.
+    resource.setrlimit(resource.RLIMIT_DATA, (job["room_bytes"], job["room_bytes"]))
     try:
         open_bundle(Path(job["folder"]), job["digest"], Bounds(**job["bounds"]))
     except BundleRefused as error:

@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.s3_server import S3, running_s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the whole suite."""
+    parser.addoption("--full-faults", action="store_true", help="Inject faults by the thousand (make faults).")
+    parser.addoption("--api-cases", type=int, default=400, help="Requests of the run against the API's schema.")
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +29,6 @@ def shared() -> Path:
     if not (folder / "datasets").is_dir():
         pytest.skip(f"the measuring data sets are not at {folder}")
     return folder
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--api-cases", type=int, default=400, help="requests of the run against the API's schema")
 
 
 @pytest.fixture(scope="session")

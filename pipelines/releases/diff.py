@@ -127,7 +127,9 @@ def _features(folder: Path) -> dict[str, Value]:
 def _churn(a: _Side, b: _Side) -> Churn | None:
     """Churn of the panels of both, by the events that both know; None where there is nobody to ask."""
     known = set(a.items) & set(b.items)
-    panel = Panel(shoppers=tuple(dict.fromkeys((*a.panel.shoppers, *b.panel.shoppers)))).known_to(known)
+    own = set(a.panel.shoppers)
+    shoppers = (*a.panel.shoppers, *(shopper for shopper in b.panel.shoppers if shopper not in own))
+    panel = Panel(shoppers=shoppers).known_to(known)
     if not panel.shoppers:
         return None
     lists = zip(ask(a.folder, panel, LIST), ask(b.folder, panel, LIST), strict=True)

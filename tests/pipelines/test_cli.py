@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines import cli
@@ -21,7 +22,7 @@ from serving.store import ReleaseStore
 from tests.release_world import make_registered
 from tests.world import write_world
 
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = list(get_command(app).commands)
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,9 @@ def test_the_challengers_ranks_are_those_of_arithmetic(first: tuple[Evaluated, P
     # To the new user all groups are alike and the prior decides: item 5 is sixth.
     assert ranks(evaluated, "two_tower") == [1] * 8 + [6]
     assert evaluated.metrics["recall@10"] == 1
+    masks = dict(zip(read_json(Path(evaluated.path) / "slices.json"), np.load(Path(evaluated.path) / "slices.npy"),
+                     strict=True))
+    assert masks["new_user"].tolist() == [False] * 8 + [True]
     assert evaluated.metrics["ndcg@10"] == pytest.approx((8 + 1 / np.log2(7)) / 9)
     document = read_json(Path(evaluated.path) / "metrics.json")
     assert document["two_tower"]["slices"]["new_user"] == {
@@ -157,6 +160,8 @@ def test_a_champion_of_the_same_vectors_draws_level(tmp_path: Path) -> None:
     evaluated = evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
     assert (evaluated.parent, evaluated.champion) == (1, live.bundle)
     assert ranks(evaluated, "champion") == ranks(evaluated, "two_tower")
+    # The nine who ask are shown the very same ten.
+    assert np.load(Path(evaluated.path) / "shared.npy").tolist() == [10] * 9
     assert "champion" not in evaluated.baselines
     assert read_json(Path(evaluated.path) / "models.json")[-1] == "champion"
 

@@ -12,7 +12,7 @@ from pipelines.errors import BundleRefused, DataError, Unanswerable
 from serving.bundle import Bundle
 from serving.doors import DOORS, Door, Doors
 from serving.encoding import History
-from serving.recommender import Recommendation, Recommender
+from serving.recommender import Recommendation, Recommender, basket_history
 from tests.door_world import encoder, photograph
 from tests.release_world import NO_TOKENS, NOW_US, history_of, item_arrays
 from tests.serving.conftest import make_bundle, seal_bundle
@@ -59,6 +59,17 @@ def test_a_basket_gets_what_follows_it_and_nothing_twice(recommender: Recommende
     for wrong, message in (([], "basket is empty"), ([40], "item row 40"), ([-1], "item row -1")):
         with pytest.raises(DataError, match=message):
             recommender.basket(wrong, 3)
+
+
+@pytest.mark.parametrize(("weights", "kind", "weight"), [
+    ({"cart": 2.0, "purchase": 1.0, "view": 0.5}, 1, 1.0),  # where the log has purchases, a basket is bought
+    ({"cart": 2.0, "view": 0.5}, 0, 2.0),
+    ({"cart": 0.5, "purchase": 0.0, "view": 3.0}, 2, 3.0),  # purchases that count for nothing tell nothing
+])
+def test_a_basket_is_a_visit_of_the_kind_that_weighs(weights: dict[str, float], kind: int, weight: float) -> None:
+    history = basket_history([7, 9], {"event_types": sorted(weights), "event_weights": weights})
+    assert (history.item.tolist(), history.type.tolist(), history.weight.tolist()) == ([7, 9], [kind] * 2, [weight] * 2)
+    assert history.time.tolist() == [0, 0]
 
 
 def test_every_answer_leaves_out_what_is_buried_or_unavailable(searchable_folder: Path) -> None:

@@ -132,3 +132,11 @@ def test_whatever_is_damaged_is_read_or_refused(tmp_path_factory: pytest.TempPat
         check_user_tower(path, SHAPE)
     except CorruptArtifact as error:
         assert str(path) in str(error)
+
+
+def test_memory_without_end_is_not_announced(tmp_path: Path) -> None:
+    def huge(model: Any) -> None:
+        model.subgraphs[0].tensors[0].shape = [1, 5, 1 << 30]
+
+    with pytest.raises(CorruptArtifact, match="where 1,073,741,824 are possible"):
+        read_signatures(changed(tmp_path / "x", huge))
