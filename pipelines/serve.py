@@ -17,7 +17,8 @@ from serving.api.settings import ApiSettings
 from serving.housekeeping import Housekeeping
 from serving.landing import LandingFolder
 from serving.lease_keeper import LeaseKeeper
-from serving.live import Live, LiveSettings
+from serving.live import Live
+from serving.live_status import LiveSettings
 from serving.service import Service
 from serving.sessions.opening import open_sessions
 

@@ -36,5 +36,5 @@ def with_connection(places: Settings) -> Settings:
         raise SettingsError(f"connection {name} is of type {found.conn_type}: the store needs one of type aws")
     options = {"access_key_id": found.login, "secret_access_key": found.password}
     options |= {option: found.extra_dejson.get(key) for key, option in _EXTRA.items()}
-    return places.model_copy(update={
-        "store_options": {**places.store_options, **{key: SecretStr(value) for key, value in options.items() if value}}})
+    secrets = {key: SecretStr(value) for key, value in options.items() if value}
+    return places.model_copy(update={"store_options": {**places.store_options, **secrets}})
