@@ -7,6 +7,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-faults", action="store_true", help="run the sweeps of tests/faults to their end")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout."""
