@@ -11,50 +11,61 @@ import pytest
 
 SECRET = "canary-9dK2-never-shown"
 READ = """
-import json, sys
+import json, os, sys
 from pipelines.errors import SettingsError
 from pipelines.settings import load_settings
 from plugins.store_connection import with_connection
-try:
-    places = with_connection(load_settings()).of_shop("toy")
-    print(json.dumps({"options": places.client_options, "shown": repr(places) + places.model_dump_json()}))
-except SettingsError as error:
-    print(json.dumps({"error": str(error)}))
+told = {}
+for name, variables in json.loads(sys.argv[1]).items():
+    try:
+        places = with_connection(load_settings(variables)).of_shop("toy")
+        told[name] = {"options": places.client_options, "shown": repr(places) + places.model_dump_json()}
+    except SettingsError as error:
+        told[name] = {"error": str(error)}
+print(json.dumps(told))
 """
-CONNECTION = {"conn_type": "aws", "login": "id", "password": SECRET,
-              "extra": {"region_name": "eu-west-1", "endpoint_url": "https://minio.example:9000"}}
+NAMED = {"VITRINE_STORE": "s3://shop/stores", "VITRINE_STORE_CONNECTION": "vitrine_store"}
+CASES = {
+    "read": NAMED,
+    "missing": NAMED | {"VITRINE_STORE_CONNECTION": "other"},
+    "of another type": NAMED | {"VITRINE_STORE_CONNECTION": "a_web_page"},
+    "for a folder": NAMED | {"VITRINE_STORE": "/store"},
+    "none": {"VITRINE_STORE": "s3://shop/stores", "AWS_ACCESS_KEY_ID": "own", "AWS_SECRET_ACCESS_KEY": "secret"},
+}
 
 
-def read(repository: Path, tmp_path: Path, connection: dict[str, Any] = CONNECTION, **variables: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def told(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What each case gives; Airflow takes its time to be imported."""
+    connection = {"conn_type": "aws", "login": "id", "password": SECRET,
+                  "extra": {"region_name": "eu-west-1", "endpoint_url": "https://minio.example:9000"}}
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "VITRINE", "AWS"))}
-    environment |= {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(repository), "VITRINE_STORE": "s3://shop/stores",
-                    "AIRFLOW_CONN_VITRINE_STORE": json.dumps(connection), **variables}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", READ], env=environment, cwd=repository,
-                          capture_output=True, text=True, check=False)
+    environment |= {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")), "PYTHONPATH": str(repository),
+        "AIRFLOW_CONN_VITRINE_STORE": json.dumps(connection),
+        "AIRFLOW_CONN_A_WEB_PAGE": json.dumps({"conn_type": "http"}),
+    }
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", READ, json.dumps(CASES)], env=environment,
+                          cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize(("variables", "connection", "message"), [
-    ({"VITRINE_STORE_CONNECTION": "vitrine_store"}, CONNECTION, None),
-    ({"VITRINE_STORE_CONNECTION": "other"}, CONNECTION, "Airflow has no such connection: add it with"),
-    ({"VITRINE_STORE_CONNECTION": "vitrine_store"}, CONNECTION | {"conn_type": "http"}, "is of type http"),
-    ({"VITRINE_STORE_CONNECTION": "vitrine_store", "VITRINE_STORE": "/store"}, CONNECTION, "is for an s3:// store"),
-], ids=["read", "missing", "of another type", "for a folder"])
-def test_a_connection_gives_the_stores_keys_or_is_named(
-    repository: Path, tmp_path: Path, variables: dict[str, str], connection: dict[str, Any], message: str | None
-) -> None:
-    result = read(repository, tmp_path, connection, **variables)
-    if message is not None:
-        assert message in result["error"]
-        return
-    assert result["options"] == {"access_key_id": "id", "secret_access_key": SECRET, "region": "eu-west-1",
-                                 "endpoint": "https://minio.example:9000"}
-    assert SECRET not in result["shown"]
+def test_a_connection_gives_the_stores_keys_and_shows_none(told: dict[str, dict[str, Any]]) -> None:
+    assert told["read"]["options"] == {"access_key_id": "id", "secret_access_key": SECRET, "region": "eu-west-1",
+                                       "endpoint": "https://minio.example:9000"}
+    assert SECRET not in told["read"]["shown"]
 
 
-def test_without_one_the_environments_keys_are_taken(repository: Path, tmp_path: Path) -> None:
-    result = read(repository, tmp_path, AWS_ACCESS_KEY_ID="own", AWS_SECRET_ACCESS_KEY="secret")
-    assert result["options"] == {"access_key_id": "own", "secret_access_key": "secret"}
+def test_without_one_the_environments_keys_are_taken(told: dict[str, dict[str, Any]]) -> None:
+    assert told["none"]["options"] == {"access_key_id": "own", "secret_access_key": "secret"}
+
+
+@pytest.mark.parametrize(("case", "message"), [
+    ("missing", "Airflow has no such connection: add it with"),
+    ("of another type", "connection a_web_page is of type http"),
+    ("for a folder", "is for an s3:// store"),
+])
+def test_a_connection_that_cannot_be_used_is_named(told: dict[str, dict[str, Any]], case: str, message: str) -> None:
+    assert message in told[case]["error"]
