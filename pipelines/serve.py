@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,9 @@ def serve(places: Settings, shop: str | None, host: str, port: int, api: ApiSett
         log.info("serving %s at http://%s:%d, %s", process.shop, host, port, answers)
         if not process.keys.clients:
             log.info("no keys are configured: whoever can reach this loopback address may ask everything")
+        # Once it has ended its requests, uvicorn raises the signal again, which would end the process before what
+        # was laid down is sealed and the leases are given back.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         uvicorn.run(process.app, host=host, port=port, workers=1, access_log=False, server_header=False,
                     timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS, log_level="warning",
                     loop="uvloop", http="httptools", timeout_graceful_shutdown=10)
