@@ -141,7 +141,7 @@ def test_dense_adam_has_the_same_loss(large: SnapshotData) -> None:
 def test_both_comparisons_of_tables_give_a_ratio(tmp_path: Path) -> None:
     alone = tables_alone(2, dimension=4, rows=1000, batch=32)
     assert (alone.ours.positions, alone.theirs.positions) == (32, 32)
-    whole = whole_training(tmp_path, SMALL, 1, rows=51_000, events=4000)
+    whole = whole_training(tmp_path, SMALL, 1, rows=51_000, events=30_000)
     assert whole.ours.positions == whole.theirs.positions > 100
 
 
