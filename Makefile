@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 STAMP := $(VENV)/.vitrine-env
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test up down lint lock clean
+.PHONY: help env run serve test faults up down lint lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,14 @@ run: $(STAMP) ## One retrain through Airflow: make run [DATA=folder] [AS_OF=time
 	@$(BIN)/python -m stack.run $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") \
 		$(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SPEC),--spec "$(SPEC)") $(if $(DRY_RUN),--dry-run)
 
+serve: $(STAMP) ## Answer over HTTP from the live release: make serve [SHOP=name] [PORT=n]
+	@$(BIN)/vitrine serve $(if $(SHOP),--shop "$(SHOP)") $(if $(PORT),--port "$(PORT)")
+
 test: $(STAMP) ## Run all tests: make test [ARGS="-k gate"]
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMP) ## Run the full fault sweeps: make faults [ARGS="-k stale"]
+	@$(BIN)/python -m pytest tests/faults --full-faults $(ARGS)
 
 up: $(STAMP) ## Start Airflow and MLflow and leave them up: make up [AIRFLOW_PORT=n] [MLFLOW_PORT=n]
 	@$(if $(AIRFLOW_PORT),AIRFLOW_PORT=$(AIRFLOW_PORT)) $(if $(MLFLOW_PORT),MLFLOW_PORT=$(MLFLOW_PORT)) \

@@ -55,7 +55,7 @@ def run(folder: Path, split: str, model: str, seed: int, scorer: Path) -> Cell:
                  "--out", str(lists), "--model", model, "--split", split, *options])
         seconds = time.monotonic() - started
         scored = json.loads(_output([sys.executable, str(scorer.resolve()), str(folder.resolve()), str(lists),
-                                     "--split", split, "--json"]))
+                                     "--split", split]))
     slices = {name: scored["slices"][name] for name in SLICES if scored["slices"].get(name, {}).get("events")}
     return {"dataset": folder.resolve().name, "split": split, "model": model, "seed": seed,
             "events": scored["events"], "recall@10": scored["recall@10"], "ndcg@10": scored["ndcg@10"],

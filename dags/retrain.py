@@ -20,8 +20,8 @@ that was triggered without a logical date has no interval and needs it. `data`: 
 many. `spec`: TOML file that overrides names, kinds and weights. `dry_run`: all but the release record.
 
 **How it ends.** A gate that says no is not a failure: `promote` is skipped, its log has the reasons, the
-live release stays. Wrong data or parameters fail at once, naming table, column, count and remedy. Anything
-else is retried twice, after one and two minutes.
+live release stays. The button Verdict of both tasks opens the evidence. Wrong data or parameters fail at
+once, naming table, column, count and remedy. Anything else is retried twice, after one and two minutes.
 
 **Race conditions.** One run at a time (`max_active_runs`), and one training at a time in the whole
 installation: the pool `training` has one slot. A backfill does not count towards `max_active_runs`, and a

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from models.ranking import Floats
 from pipelines import columns as c
 from pipelines.artifacts import read_json
-from pipelines.encode import read_fields
 from pipelines.errors import CorruptArtifact, SettingsError
 from pipelines.progress import log
 from pipelines.snapshot import Queries, SnapshotData
 from pipelines.vocabulary import token_slots
 from serving.bundle import Bundle
 from serving.encoding import History, Ints, encode
+from serving.tokens import read_fields
 from serving.user_tower import UserTower
 
 UNKNOWN = -1

@@ -33,6 +33,10 @@ from pipelines.train_settings import TrainSettings
 Watch = Callable[[int, Mapping[str, float]], None]  # number of an epoch and its entry of the curves
 
 
+class Enough(Exception):
+    """What a watch raises to end a training of one process: the best weights so far are its result."""
+
+
 def is_full(data: SnapshotData, settings: TrainSettings) -> bool:
     """Whether the softmax runs over the whole catalogue."""
     return data.num_items <= settings.full_softmax_below
@@ -152,9 +156,13 @@ class MemberTraining:
                 watch(len(state.curves), state.curves[-1])
         if len(state.curves) < self.settings.max_epochs:
             log.info("train: stopped early, no better epoch since %d", state.best_epoch)
+        return self.finish()
+
+    def finish(self) -> State:
+        """Give the model the weights of its best epoch."""
         for variable, best in zip(self.measured.variables, self.best, strict=True):
             variable.assign(best)
-        return state
+        return self.state
 
     def _epoch(self) -> None:
         """The batches of the epoch that are left."""
@@ -235,6 +243,6 @@ class MemberTraining:
 
 
 def _averaged(model: TwoTower) -> list[Any]:
-    """The weights that are averaged: all, but for the tables of a large catalogue, where a step moves few rows."""
-    large = set() if model.sampling.is_full else {model.num_items}
-    return [v for v in model.trainable_variables if v.shape.rank == 0 or v.shape[0] not in large]
+    """The weights that are averaged: all, but for the tables of which a step touches few rows."""
+    tables = {table.ref() for table in model.tables}
+    return [v for v in model.trainable_variables if v.ref() not in tables]

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.demand import Demand
 from models.distribution import Workers
-from models.member_training import MemberTraining, Watch
+from models.member_training import Enough, MemberTraining, Watch
 from models.members import Members
 from models.newcomers import newcomer_offset
 from models.ranking import rank, sample
@@ -47,7 +47,8 @@ def fit(
     Args:
         data: the snapshot.
         settings: all that decides the result, apart from the data.
-        watch: called by the chief after each epoch that is trained in this call; what it raises ends the training.
+        watch: called by the chief after each epoch that is trained in this call; what it raises ends the training,
+            `Enough` with a result: of the members that were begun, each by its best epoch.
         checkpoints: folder to resume from and to write to; only the chief's counts. None for no checkpoints.
         cluster: the workers that train together, all with the same data and settings; None for this process alone.
 
@@ -81,18 +82,24 @@ def _choose(
         own = settings.model_copy(update={"seed": settings.seed + number})
         log.info("train: member %d of %d", number + 1, settings.members)
         member = MemberTraining(data, demand, own, visits, valid, workers,
-                           checkpoints / f"member-{number}" if checkpoints else None)
+                                checkpoints / f"member-{number}" if checkpoints else None)
         before = len(curves)
 
         def told(epoch: int, entry: Mapping[str, float], before: int = before, number: int = number) -> None:
             if watch is not None:
                 watch(before + epoch, {**entry, "epoch": before + epoch, "member": number + 1})
 
-        state = member.run(told)
+        is_over = number + 1 == settings.members
+        try:
+            state = member.run(told)
+        except Enough:
+            state, is_over = member.finish(), True
         curves += [{**entry, "epoch": before + entry["epoch"], "member": number + 1} for entry in state.curves]
         seconds += state.epoch_seconds
         epochs.append(state.best_epoch)
         models.append(member.measured)
+        if is_over:
+            break
     together = Members.of(models, data, demand.last)
     is_new = np.asarray(data.item_counts) == 0
     offset = newcomer_offset(together.current(), data, valid, is_new, settings.newcomer_budget)
@@ -118,7 +125,7 @@ def _refit(
         own = settings.model_copy(update={"seed": settings.seed + number, "max_epochs": epochs})
         log.info("train: member %d of %d on train and valid, %d epochs", number + 1, settings.members, epochs)
         member = MemberTraining(data, demand, own, visits, None, workers,
-                           checkpoints / f"release-{number}" if checkpoints else None)
+                                checkpoints / f"release-{number}" if checkpoints else None)
         member.run(lambda _, __: None)
         models.append(member.measured)
     together = Members.of(models, data, demand.last)

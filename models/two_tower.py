@@ -9,6 +9,8 @@ from models.legacy_keras import tf, tfrs
 from models.softmax import softmax_loss
 from models.user_tower import UserTower
 
+LARGE_TABLE = 50_000  # rows
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -29,6 +31,16 @@ class TwoTower(tfrs.Model):
         super().__init__(name="two_tower")
         self.items, self.users, self.sampling, self.num_items = items, users, sampling, num_items
         self.task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        """Tables of which a step touches few rows; a step that costs as much as the rows it touches must not read all.
+
+        The catalogue's where it is sampled, and those of features that have many values.
+        """
+        items = self.items
+        catalogue, features = ([], []) if self.sampling.is_full else ([items.ids, items.own_prior], [items.tokens])
+        return catalogue + [table for table in (*features, self.users.user) if table.shape[0] > LARGE_TABLE]
 
     def question_vectors(
         self, batch: dict[str, tf.Tensor], vectors: tf.Tensor, row_of: tf.Tensor, training: bool
@@ -85,7 +97,7 @@ class TwoTower(tfrs.Model):
         return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
 
     def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
-        """One step: tables whose gradients are sparse go to the sparse optimiser, the rest to the dense one.
+        """One step: tables of which it touches few rows go to the sparse optimiser, the rest to the dense one.
 
         Returns:
             the loss of this worker's part of the batch, to be summed over the workers.
@@ -99,8 +111,8 @@ class TwoTower(tfrs.Model):
         variables = self.trainable_variables
         gradients = tape.gradient(loss, variables)
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
-        sparse = [(g, v) for g, v in pairs if isinstance(g, tf.IndexedSlices) and v.shape[0] == self.num_items]
-        names = {v.ref() for _, v in sparse}
+        names = {table.ref() for table in self.tables}
+        sparse = [(g, v) for g, v in pairs if v.ref() in names]
         self.optimizer.apply_gradients([(g, v) for g, v in pairs if v.ref() not in names])
         if sparse:
             self.sparse_optimizer.apply_gradients(sparse)

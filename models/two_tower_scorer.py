@@ -1,6 +1,6 @@
 """A training as it serves: its exported files score a snapshot, without TensorFlow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,9 @@ from serving.user_tower import UserTower
 class TwoTowerScorer:
     """Score = user vector . item vector, on the snapshot that the training saw."""
 
-    item_vectors: Floats  # [items, D]
-    item_inputs: Floats  # [items, Din]
-    tower: UserTower
+    item_vectors: Floats = field(repr=False)  # [items, D]
+    item_inputs: Floats = field(repr=False)  # [items, Din]
+    tower: UserTower = field(repr=False)
     name: str = "two_tower"
 
     @classmethod

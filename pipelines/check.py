@@ -1,8 +1,10 @@
 """`vitrine check`: does a source keep the data contract, and what would be learned from?"""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
+import ibis.expr.types as ir
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
@@ -13,9 +15,10 @@ from rich.table import Table
 from pipelines import columns as c
 from pipelines.contracts import Document, UtcTime
 from pipelines.rules import RULES, entity_schema, event_schema
-from pipelines.schema import Field, LeftOut, ShopSchema, display_columns, sort_columns
+from pipelines.schema import TEXT_NAMES, Field, LeftOut, ShopSchema, display_columns, sort_columns
 from pipelines.shop_spec import ShopSpec
 from pipelines.source import Source, open_source
+from pipelines.table_rules import almost_numbers, event_findings, item_findings, said
 from pipelines.tables import WRITTEN, normalised
 
 ID_COLUMNS = {c.ITEMS: c.ITEM, c.USERS: c.USER}
@@ -73,8 +76,14 @@ def check(source: str, spec: ShopSpec) -> Report:
         return inspect(opened, spec)
 
 
-def inspect(source: Source, spec: ShopSpec) -> Report:
-    """Check an opened source."""
+def inspect(source: Source, spec: ShopSpec, as_of: datetime | None = None) -> Report:
+    """Check an opened source.
+
+    Args:
+        source: opened.
+        spec: the shop's specification.
+        as_of: end of the last week whose volume is compared; by default just after the last event.
+    """
     faults = [f for name in c.TABLES for f in _structure(source, name, spec)]
     tables: dict[str, TableReport] = {}
     ids: pd.Series | None = None
@@ -89,17 +98,24 @@ def inspect(source: Source, spec: ShopSpec) -> Report:
         frame = arrow.to_pandas()
         numbers = [n for n in frame if n != id_column and pd.api.types.is_float_dtype(frame[n].dtype)]
         faults += _faults(name, frame, entity_schema(id_column, numbers, fields))
+        known = {id_column, *spec.kinds_of(id_column), *TEXT_NAMES}
+        faults += [_fault(name, *found) for found in almost_numbers(table, known)]
         if name == c.ITEMS:
             ids = frame.get(c.ITEM)
             display = display_columns(arrow)
+            faults += [_fault(name, *found) for found in item_findings(frame, c.AVAILABLE in spec.columns.items)]
             if len(arrow) and not fields:
                 faults.append(_fault(name, None, "no-features", len(arrow), "no column has more than one value"))
-    events = _event_frame(source, spec)
+    log = normalised(source, c.EVENTS, spec)
+    events = None if log is None else _event_frame(log)
     counts: dict[str, int] = {}
-    if events is not None:
+    if log is not None and events is not None:
         tables[c.EVENTS] = TableReport(rows=len(events))
         numbers = [n for n in events if n != c.TIME and pd.api.types.is_float_dtype(events[n].dtype)]
         faults += _faults(c.EVENTS, events, event_schema(numbers, ids))
+        core = {c.USER, c.ITEM, c.TIME, c.TYPE, c.SESSION, WRITTEN}
+        faults += [_fault(c.EVENTS, *found) for found in almost_numbers(log, core)]
+        faults += [_fault(c.EVENTS, *found) for found in event_findings(events, as_of)]
         if c.TYPE in events and isinstance(events[c.TYPE].dtype, pd.StringDtype):
             counts = {str(t): int(n) for t, n in events[c.TYPE].value_counts().sort_index().items()}
             faults += _type_faults(counts, spec, len(events))
@@ -115,11 +131,8 @@ def inspect(source: Source, spec: ShopSpec) -> Report:
                   faults=tuple(sorted(faults, key=lambda f: (f.severity, c.TABLES.index(f.table)))))
 
 
-def _event_frame(source: Source, spec: ShopSpec) -> pd.DataFrame | None:
+def _event_frame(table: ir.Table) -> pd.DataFrame:
     """The columns of events that rules look at; texts beyond the contract are not loaded."""
-    table = normalised(source, c.EVENTS, spec)
-    if table is None:
-        return None
     core = (c.USER, c.ITEM, c.TIME, c.TYPE, WRITTEN)
     names = [n for n in table.columns if n in core or table[n].type().is_floating()]
     frame: pd.DataFrame = table.select(*names).to_pyarrow().to_pandas()
@@ -177,28 +190,19 @@ def _row_fault(table: str, frame: pd.DataFrame, column: str | None, rule: str, o
     """Count and example of a rule's output: one answer a row, or a single one for the whole column."""
     if not isinstance(output, pd.Series):
         return _fault(table, column, rule, len(frame), f"a column of type {frame[column].dtype}"
-                      + (f" that begins with {_said(frame[column].iloc[0])}" if len(frame) else ""))
+                      + (f" that begins with {said(frame[column].iloc[0])}" if len(frame) else ""))
     broken = ~output.astype(bool)
     row = int(broken.to_numpy().argmax())
     if column is not None:
-        example = f"row {row}: {_said(frame[column].iloc[row])}"
+        example = f"row {row}: {said(frame[column].iloc[row])}"
     elif rule == "time-format":
-        column, example = c.TIME, f"row {row}: {_said(frame[WRITTEN].iloc[row])}"
+        column, example = c.TIME, f"row {row}: {said(frame[WRITTEN].iloc[row])}"
     elif rule == "null-time":
         column, example = c.TIME, f"row {row}: null"
     else:
-        cells = [f"{n}={_said(frame[n].iloc[row])}" for n in (c.USER, c.ITEM, c.TIME, c.TYPE)]
+        cells = [f"{n}={said(frame[n].iloc[row])}" for n in (c.USER, c.ITEM, c.TIME, c.TYPE)]
         example = f"row {row}: {', '.join(cells)}"
     return _fault(table, column, rule, int(broken.sum()), example)
-
-
-def _said(value: Any) -> str:
-    if pd.api.types.is_scalar(value) and pd.isna(value):
-        return "null"
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
-    said = repr(value)
-    return said if len(said) <= 60 else f"{said[:57]}..."
 
 
 def _type_faults(counts: Mapping[str, int], spec: ShopSpec, rows: int) -> Iterator[Fault]:

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import ask, cli_ablate, cli_releases, cli_serve
+from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -32,6 +34,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="A shop's recommendations, retrained, judged and released.",
 )
+app.add_typer(cli_releases.app)
+app.add_typer(cli_ablate.app)
+app.add_typer(cli_serve.app)
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]
@@ -172,6 +177,10 @@ def tune(
     console.print(f"vitrine retrain --data {data} {found.options}", highlight=False, soft_wrap=True, markup=False)
 
 
+for question in ask.COMMANDS:
+    app.command()(question)
+
+
 @app.command()
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder of the measuring protocol.", exists=True, file_okay=False)],
@@ -188,6 +197,9 @@ def benchmark(
 
     own = parse_settings(settings, ("train",)).get("train")
     console.print_json(json.dumps(run(data, out, model, split, _checked(TrainSettings, **own) if own else None)))
+
+
+app.command()(export_feeds)
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ ITEM = "item_id"
 TIME = "timestamp"
 TYPE = "event_type"
 SESSION = "session_id"
+EVENT = "event_id"  # of events that were brought online: the same id is the same event
 
 # Of items: may it be recommended today? True or false, or a stock count.
 AVAILABLE = "available"
@@ -24,3 +25,9 @@ TABLES = (EVENTS, ITEMS, USERS)
 PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.
 RETURN = "return"
+
+# A time from which on an item can be bought: what came last is shown as new.
+ARRIVES = "available_from"
+
+# Of items, the first that is there: who makes or signs a product.
+BRAND = ("brand", "designer", "maker", "manufacturer")

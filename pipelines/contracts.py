@@ -64,6 +64,8 @@ class Ingested(Artifact):
     days: int
     first_event: UtcTime
     last_event: UtcTime
+    events_before: int = 0  # of the source, left out because they are earlier than the window
+    events_after: int = 0  # of the source, left out because they are not before `as_of`
 
 
 class Snapshot(Artifact):
@@ -149,6 +151,20 @@ class Released(Document):
     parent: int | None
     as_of: UtcTime
     is_dry_run: bool = False
+
+
+class Feeds(Artifact):
+    """What the live release recommends to every customer of a window, sealed for e-mail, ads and catalogues."""
+
+    ingested: Ingested
+    release: int
+    bundle: str  # bundle digest
+    as_of: UtcTime
+    k: int
+    users: int
+    fallbacks: int  # places that a best-seller had to fill
+    similar: int  # rows of similar_items
+    listed: int  # products in each product feed; 0 without them
 
 
 class Origin(Document):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from pipelines.dense import dense_block
 from pipelines.histories import group_by_user, train_counts
 from pipelines.progress import log
 from pipelines.snapshot import TRAIN, Histories
-from pipelines.vocabulary import TokenField, fit_fields, token_bags, token_slots
+from pipelines.vocabulary import fit_fields, token_bags, token_slots
 
 FORMAT = 1
 PAD = 1  # tokens start behind the padding token 0
@@ -94,10 +93,7 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
     }
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", array, allow_pickle=False)
-    shown = [c.ITEM, *dict.fromkeys(column for column in shop.display.values() if column)]
-    if c.AVAILABLE in items and is_availability(items[c.AVAILABLE]):
-        shown.append(c.AVAILABLE)
-    _write_table(items[list(dict.fromkeys(shown))], out / "items.parquet")
+    _write_table(items[kept_columns(shop)], out / "items.parquet")
     _write_table(users[[c.USER]], out / "users.parquet")
     write_json(out / "vocabulary.json", {"items": [asdict(f) for f in item_fields], "dense": dense_notes,
                                          "users": [asdict(f) for f in user_fields]})
@@ -118,6 +114,19 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
             "train_events": int(((histories.split == TRAIN) & (histories.weight > 0)).sum())}
 
 
+def kept_columns(shop: Shop) -> list[str]:
+    """Columns of the item table that a release carries: what people read, filter by, and are told as a reason.
+
+    Pictures are among them here; the index stage makes them small and lays them beside the table.
+    """
+    shown = [column for column in shop.display.values() if column]
+    told = [name for name, kind in shop.item_kinds if kind in TOKEN_KINDS]
+    stock = [c.AVAILABLE] if c.AVAILABLE in shop.items and is_availability(shop.items[c.AVAILABLE]) else []
+    is_dated = c.ARRIVES in shop.items and isinstance(shop.items[c.ARRIVES].dtype, pd.DatetimeTZDtype)
+    arrives = [c.ARRIVES] if is_dated else []
+    return [c.ITEM, *dict.fromkeys([*shown, *told, *stock, *arrives])]
+
+
 def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories, list[str]]:
     user = rows_of(shop.events[c.USER], users)
     indptr, order = group_by_user(user, len(users))
@@ -133,7 +142,3 @@ def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories,
 def _write_table(table: pd.DataFrame, path: Path) -> None:
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None), path)
 
-
-def read_fields(document: Sequence[Mapping[str, Any]]) -> list[TokenField]:
-    """Token fields as vocabulary.json holds them."""
-    return [TokenField(**f) for f in document]

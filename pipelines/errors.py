@@ -60,6 +60,10 @@ class ReleaseConflict(VitrineError):
     is_retryable = False
 
 
+class StoreUnreachable(VitrineError):
+    """The serving store cannot be read or written. What serves goes on; a retry ends in the same state."""
+
+
 class TrackingError(VitrineError):
     """MLflow cannot be reached, or refuses. Nothing that serves depends on it; a retry resumes the run."""
 

@@ -75,12 +75,12 @@ class EvaluateSettings(Document):
     seed: int = 17
 
 
-def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Path) -> Evaluated:
+def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSettings, root: Path) -> Evaluated:
     """Measure a training against the baselines and against the live release, where there is one.
 
     Args:
         trained: the challenger, with the snapshot whose test window is asked.
-        store: serving store whose live release is the champion.
+        releases: serving store whose live release is the champion.
         settings: what is measured.
         root: of the artefacts.
 
@@ -88,7 +88,6 @@ def evaluate(trained: Trained, store: Path, settings: EvaluateSettings, root: Pa
         DataError: the snapshot has nothing to ask or to tune on.
         CorruptArtifact, SettingsError: the live release cannot be scored on this snapshot.
     """
-    releases = ReleaseStore(store)
     champion = releases.parent_for(trained.digest, trained.snapshot.window.as_of)
     parent = (None, None) if champion is None else (champion.number, champion.bundle)
     snapshot = trained.snapshot

@@ -20,11 +20,11 @@ from pipelines.contracts import Sealed, Verdict
 from pipelines.evidence import K, open_evidence
 from pipelines.gate_rules import GateSettings, at_least, champion_checks, comparisons, metric_checks
 from pipelines.progress import log
+from pipelines.releases.opening import open_store
 from pipelines.replay import replay
 from pipelines.settings import Settings
 from pipelines.trial import trial
 from pipelines.verdict_page import verdict_page
-from serving.store import ReleaseStore
 
 STAGE = "gate"
 
@@ -65,7 +65,7 @@ def _build(sealed: Sealed, settings: GateSettings, places: Settings, out: Path) 
     replayed = None
     # A bundle that does not answer has nothing to replay with.
     if settings.replay_requests and evaluated.champion and all(c.passed for c in checks if c.rule == "trial"):
-        champion = ReleaseStore(places.store).bundle_path(evaluated.champion)
+        champion = open_store(places).bundle_path(evaluated.champion)
         replayed = replay(sealed, champion, settings.replay_requests, settings.seed)
     document = {
         "accepted": accepted, "bundle": sealed.digest, "as_of": evaluated.trained.snapshot.window.as_of.isoformat(),

@@ -1,4 +1,4 @@
-"""The gate's rules: figures in, checks out, each with the rule that decided. docs/decisions/0005 says why these.
+"""The gate's rules: figures in, checks out, each with the rule that decided. docs/decisions/0008 says why these.
 
 - floor: a figure against an absolute threshold.
 - estimate: the challenger's figure against a baseline's. Whoever cannot beat counting is not worth the trouble, so

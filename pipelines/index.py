@@ -28,11 +28,13 @@ from pydantic import Field
 from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
 from pipelines.errors import DataError, VitrineError
+from pipelines.panel import draw, figures
+from pipelines.photos import pack_photos
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
 from serving.bundle import write_bundle
-from serving.bundle_files import CONFIG, INDEX_CONFIG
+from serving.bundle_files import CONFIG, FIGURES, INDEX_CONFIG, PANEL
 from serving.encoding import Floats
 from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
@@ -40,7 +42,7 @@ from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 STAGE = "index"
 # Fields of contracts that name a place or an input rather than content: left out of the bundle, so that
 # equal content has an equal digest wherever it was made.
-_PLACES = {"path", "key", "source"}
+_PLACES = {"path", "key", "source", "events_before", "events_after"}
 _FIRST_REORDER, _LAST_REORDER = 200, 3200
 _BLOCK = 20_000  # items whose products with all queries are held at once
 _TIED = 1e-5  # float32 products of one pair differ by this much between summation orders
@@ -54,12 +56,16 @@ class IndexSettings(Document):
         recall_k: length of the lists that exact search and the index are compared by.
         recall_target: share of exact search's items at which a query searches enough.
         recall_queries: shoppers that are asked for; words and pictures too.
+        panel_shoppers: histories that the bundle carries to be compared by, without user ids.
+        panel_seed: of their drawing.
     """
 
     exact_below: int = Field(20_000, ge=100)
     recall_k: int = Field(10, ge=1)
     recall_target: float = Field(0.97, gt=0, le=1)
     recall_queries: int = Field(500, ge=1)
+    panel_shoppers: int = Field(48, ge=0)
+    panel_seed: int = 23
 
 
 def index(registered: Registered, settings: IndexSettings, places: Settings, root: Path) -> Sealed:
@@ -86,12 +92,15 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
 def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[str, Any]:
     trained = registered.evaluated.trained
     write_bundle(out, Path(trained.path), Path(trained.snapshot.path), provenance(registered))
+    pack_photos(out)
     timings: dict[str, float] = {}
     recalls: dict[str, float] = {}
     for space in spaces(trained, out, settings.recall_queries):
         started = time.monotonic()
         recalls[space.asked_by] = _build_one(out, space, settings)
         timings |= {f"{space.folder}_s": time.monotonic() - started, f"{space.asked_by}_asked": len(space.queries)}
+    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed))
+    write_json(out / FIGURES, figures(registered, recalls, settings.recall_k))
     write_json(out / TIMINGS, timings)
     return {"registered": registered, "kind": read_json(out / INDEX_CONFIG)["kind"], "recall": recalls.pop(SHOPPERS),
             "recall_k": settings.recall_k, "search_recalls": recalls}

@@ -17,7 +17,7 @@ from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
 from pipelines.errors import DataError, VitrineError
-from pipelines.progress import Progress
+from pipelines.progress import Progress, log
 from pipelines.schema import SHOP_FILE
 from pipelines.shop_spec import ShopSpec
 from pipelines.source import Source, open_source
@@ -73,10 +73,12 @@ def _bounds(events: ir.Table) -> tuple[datetime | None, datetime | None]:
 
 
 def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, folder: Path) -> dict[str, Any]:
-    report = inspect(source, spec)
+    report = inspect(source, spec, window.as_of)
     if report.errors:
         raise DataError(f"{source.name} breaks the data contract in {len(report.errors)} places:\n"
                         + "\n".join(f"  {fault}" for fault in report.errors))
+    for fault in report.faults:
+        log.warning("ingest: %s", fault)
     events = normalised(source, c.EVENTS, spec)
     items = normalised(source, c.ITEMS, spec)
     if events is None or items is None:
@@ -89,6 +91,12 @@ def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, fol
             f"event is at {report.first_event}, its last at {report.last_event}; choose as_of after the first event "
             "and a start not after the last"
         )
+    after = int((events[c.TIME] >= ibis.literal(window.as_of, UTC_TIME)).sum().to_pyarrow().as_py() or 0)
+    before = report.tables[c.EVENTS].rows - total - after
+    for left, where in ((before, f"before {window.start}"), (after, f"at or after {window.as_of}")):
+        if left:
+            log.info("ingest: %s of %s events lie %s and are left out", f"{left:,}",
+                     f"{report.tables[c.EVENTS].rows:,}", where)
     first, last = _bounds(inside)
     users = int(inside[c.USER].nunique().to_pyarrow().as_py())
     in_order = inside.order_by(c.TIME, c.ROW).drop(c.ROW)
@@ -103,7 +111,8 @@ def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, fol
     if source.fingerprint() != fingerprint:
         raise VitrineError(f"{source.name} changed while it was read: ingest it again when its writer has finished")
     return {"source": source.name, "window": window, "events": total, "items": report.tables[c.ITEMS].rows,
-            "users": users, "days": days, "first_event": first, "last_event": last}
+            "users": users, "days": days, "first_event": first, "last_event": last,
+            "events_before": before, "events_after": after}
 
 
 def _within(events: ir.Table, window: Window) -> ir.Table:

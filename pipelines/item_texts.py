@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.vocabulary import split_value
 from serving.query_text import split_words
+from serving.tokens import split_value
 
 SEARCHED = ("text", "categorical", "multi")
 TEXTS = "item_texts.parquet"

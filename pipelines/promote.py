@@ -5,11 +5,13 @@ from pathlib import Path
 
 from pipelines.artifacts import verify
 from pipelines.contracts import Origin, Released, Verdict
-from pipelines.errors import CorruptArtifact, GateRejected
+from pipelines.errors import BundleRefused, CorruptArtifact, GateRejected, ReleaseConflict
 from pipelines.progress import log
+from pipelines.releases.champion import follow, refused
+from pipelines.releases.opening import open_store
 from pipelines.settings import Settings
 from serving.bundle import Bundle
-from serving.store import Release, ReleaseStore
+from serving.store import Release
 
 
 def promote(
@@ -24,12 +26,12 @@ def promote(
         verdict: of the gate.
         origin: who releases and why; stands in the record.
         is_dry_run: only say what would be released.
-        places: the serving store, and MLflow, whose alias follows the log.
+        places: the serving store, and MLflow, whose alias follows the log where it can be reached.
         is_forced: let older data replace newer; `origin.reason` says why.
 
     Raises:
         GateRejected: the verdict is a refusal.
-        ReleaseConflict: somebody released meanwhile, or newer data is live.
+        ReleaseConflict: somebody released meanwhile, or newer data is live; the store's refusals say so too.
         CorruptArtifact: verdict or bundle are not what was sealed.
     """
     if not verdict.accepted:
@@ -37,21 +39,23 @@ def promote(
         raise GateRejected(f"the gate refused bundle {verdict.sealed.digest[:12]}, what is live stays:\n  "
                            + "\n  ".join(reasons))
     verify(Path(verdict.path))
-    release, releases = _release(verdict, origin, is_forced), ReleaseStore(places.store)
+    release, releases = _release(verdict, origin, is_forced), open_store(places)
     if is_dry_run:
         Bundle.load(verdict.sealed.path, verdict.sealed.digest)
         releases.check(release)
         log.info("promote: dry run; would write release %d of bundle %s, parent %s, to %s",
                  release.number, release.bundle[:12], release.parent, places.store)
         return _released(release, is_dry_run=True)
-    from pipelines import tracking
-
     if releases.add_bundle(Path(verdict.sealed.path)) != verdict.sealed.digest:
         raise CorruptArtifact(f"{verdict.sealed.path} is not the bundle {verdict.sealed.digest} that the gate judged; "
                               "run the index stage again")
-    release = releases.commit(release)
+    try:
+        release = releases.commit(release)
+    except (ReleaseConflict, BundleRefused) as error:
+        refused(release, str(error), places)
+        raise
     log.info("promote: release %d is bundle %s, parent %s", release.number, release.bundle[:12], release.parent)
-    tracking.promoted(verdict.sealed.registered, release.number, release.bundle, places)
+    follow(release, places)
     return _released(release, is_dry_run=False)
 
 
@@ -61,7 +65,8 @@ def _release(verdict: Verdict, origin: Origin, is_forced: bool) -> Release:
     return Release(
         number=(evaluated.parent or 0) + 1, parent=evaluated.parent, bundle=verdict.sealed.digest,
         training=evaluated.trained.digest, verdict=verdict.digest, as_of=evaluated.trained.snapshot.window.as_of,
-        actor=origin.actor, reason=origin.reason, created_at=datetime.now(UTC), metrics=evaluated.metrics,
+        actor=origin.actor, reason=origin.reason, created_at=datetime.now(UTC),
+        metrics={**evaluated.metrics, f"index_recall@{verdict.sealed.recall_k}": verdict.sealed.recall},
         run_id=registered.run_id, model_name=registered.model_name, model_version=registered.model_version,
         is_forced=is_forced,
     )

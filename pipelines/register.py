@@ -17,6 +17,7 @@ from pipelines.model_card import Metrics, comparison, model_card, slice_table, t
 from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, flat, metric_name, numbers
 from pipelines.settings import Settings
 from pipelines.snapshot import TEST, SnapshotData
+from serving.doors import Doors
 from serving.encoding import History, Limits, encode
 
 
@@ -71,7 +72,10 @@ def retrain_record(
     curves = read_json(Path(trained.path) / "curves.json")
     train = flat(read_json(Path(trained.path) / "settings.json"))
     data = SnapshotData.load(snapshot.path)
-    card = model_card(evaluated, train, metrics, settings.intended_use)
+    doors = Doors.load(Path(trained.path))
+    card = model_card(
+        evaluated, flat(read_json(Path(snapshot.path) / "settings.json")), train, data.spec, metrics, doors,
+        intended_use=settings.intended_use, revision=origin.git_revision)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     write_files(evaluated, metrics, curves, data, folder)
     window = {"start": _iso(snapshot.window.start), "as_of": _iso(snapshot.window.as_of)}
@@ -91,7 +95,7 @@ def retrain_record(
         name=f"retrain {snapshot.window.as_of:%Y-%m-%d %H:%M} {trained.digest[:8]}",
         description=summary(evaluated, metrics),
         params={"train": train, "window": window, "data": counts},
-        metrics=named_metrics(metrics),
+        metrics=named_metrics(metrics) | door_metrics(doors),
         curves=[(int(point["epoch"]), numbers({n: v for n, v in point.items() if n != "epoch"})) for point in curves],
         tags={name: value for name, value in tags.items() if value is not None},
         inputs=data_inputs(evaluated),
@@ -147,6 +151,12 @@ def named_metrics(metrics: Metrics) -> dict[str, float]:
     return numbers(result)
 
 
+def door_metrics(doors: Doors) -> dict[str, float]:
+    """What search by words and by picture reached on what was held out, such as search/exact_recall_at_10."""
+    return numbers({f"{name}/{figure}": value for name, door in (("search", doors.search), ("pictures", doors.pictures))
+                    for figure, value in door.figures.items()})
+
+
 def data_inputs(evaluated: Evaluated) -> list[DataInput]:
     """The three parts of the snapshot that the retrain used, named after the source."""
     snapshot = evaluated.trained.snapshot
@@ -170,7 +180,11 @@ def stage_records(evaluated: Evaluated) -> list[StageRecord]:
         files = {part: flat(read_json(folder / f"{part}.json")) if (folder / f"{part}.json").exists() else {}
                  for part in ("settings", "timings")}
         own = numbers(artifact.model_dump(exclude={"metrics", "baselines"}))
-        metrics = own | numbers(evaluated.metrics) if name == "evaluate" else own
+        metrics = own
+        if name == "evaluate":
+            metrics |= numbers(evaluated.metrics)
+        elif name == "train":
+            metrics |= door_metrics(Doors.load(folder))
         # A list is one time a step, an epoch for example: together they are the stage's.
         spent = {n: sum(v) if isinstance(v, list) else v for n, v in files["timings"].items()}
         timings = {f"timing/{n}": v for n, v in numbers(spent).items()}

@@ -102,8 +102,9 @@ def _train(snapshot: Snapshot, params: RetrainParams, origin: Origin, places: Se
 
 def _evaluate(trained: Trained, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
     from pipelines.evaluate import EvaluateSettings, evaluate
+    from pipelines.releases.opening import open_store
 
-    return evaluate(trained, places.store, params.of_stage("evaluate", EvaluateSettings), places.artifacts)
+    return evaluate(trained, open_store(places), params.of_stage("evaluate", EvaluateSettings), places.artifacts)
 
 
 def _register(evaluated: Evaluated, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:

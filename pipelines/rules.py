@@ -16,6 +16,12 @@ from pipelines.tables import WRITTEN
 EARLIEST, LATEST = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 
 
+# Spaces of no width, and the mark that begins some files.
+_INVISIBLE = "[\u200b-\u200f\u2060\ufeff\u00ad]"
+_LEAST_TIMES = 20  # with fewer events, none of them is out of the way
+_NEAR = pd.Timedelta(days=30)
+
+
 @dataclass(frozen=True)
 class Rule:
     """What is asked for. An error stops a retrain, a warning does not."""
@@ -45,8 +51,15 @@ RULES = {
     "kind": Rule("error", "correct the values, or give the column another kind in vitrine.toml (or ignore)"),
     "no-positives": Rule("error", "name the event types that show taste under [events] count in vitrine.toml, and "
                                   "give at least one a weight above 0"),
+    "too-few": Rule("error", "add the others: with one there is nothing to choose between and nothing to compare"),
+    "availability": Rule("error", "write true or false or a stock count, or take `available` out of vitrine.toml"),
     "unknown-type": Rule("warning", "correct the event type in vitrine.toml if it is a typing mistake"),
     "repeated": Rule("warning", "nothing if one purchase may stand in several rows; otherwise remove the repeats"),
+    "look-alike": Rule("warning", "write one thing in one way: ids differ where a single character does"),
+    "almost-numbers": Rule("warning", "correct the values that are no numbers, or give the column kind categorical in "
+                                      "vitrine.toml if it holds labels"),
+    "stray-time": Rule("warning", "see whether the clock of whoever wrote these events was right"),
+    "low-volume": Rule("warning", "see whether the export is whole; nothing if the shop was quiet"),
     "no-features": Rule("warning", "add columns that describe the items, or new items cannot be recommended"),
 }
 
@@ -85,6 +98,41 @@ def _is_finite(column: pd.Series) -> pd.Series | bool:
     return ~np.isinf(column) if pd.api.types.is_float_dtype(column.dtype) else True
 
 
+def _is_written_once(column: pd.Series, is_case_told: bool = True) -> pd.Series | bool:
+    """Whether no more frequent value looks the same, but for spaces, forms of a letter, or zeros that were lost."""
+    if not _is_text(column):
+        return True
+    values = pd.Series(column.value_counts().index, dtype="str")  # of equally frequent ones the first met goes first
+    looks = values.str.normalize("NFKC").str.replace(_INVISIBLE, "", regex=True).str.strip()
+    looks = looks.str.replace(r"^0+(?=\d+(\.0)?$)", "", regex=True).str.replace(r"^(\d+)\.0$", r"\1", regex=True)
+    if not is_case_told:
+        looks = looks.str.casefold()
+    doubles = values[looks.duplicated() & looks.ne("")]
+    return ~column.isin(doubles) if len(doubles) else True
+
+
+def _is_type_written_once(column: pd.Series) -> pd.Series | bool:
+    return _is_written_once(column, is_case_told=False)
+
+
+def _is_near(column: pd.Series) -> pd.Series | bool:
+    """Whether a time belongs to the rest: no gap parts it that is longer than half of what the middle events span."""
+    times = column.dropna() if isinstance(column.dtype, pd.DatetimeTZDtype) else column[:0]
+    if len(times) < _LEAST_TIMES:
+        return True
+    number = np.sort(times.astype("int64").to_numpy())
+    cut = max(3, len(number) // 100)  # the first and last per cent may lie anywhere
+    first, last = number[cut], number[-1 - cut]
+    room = max(_NEAR.value // pd.Timedelta(1, times.dt.unit).value, (last - first) // 2)
+    # A shop that began slowly has a thin beginning, but no gap.
+    early, late = (np.flatnonzero(np.diff(part) > room) for part in (number[: cut + 1], number[-1 - cut :]))
+    low = number[early[-1] + 1] if len(early) else number[0]
+    high = number[len(number) - 1 - cut + late[0]] if len(late) else number[-1]
+    is_near = column.isna()
+    is_near[times.index] = times.astype("int64").between(low, high)
+    return is_near
+
+
 def _is_new(events: pd.DataFrame) -> pd.Series | bool:
     key = [n for n in (c.USER, c.ITEM, c.TIME, c.TYPE) if n in events]
     return ~events.duplicated(key) if len(key) == 4 else True
@@ -115,12 +163,14 @@ def event_schema(numbers: Sequence[str], known_items: pd.Series | None) -> pa.Da
     return pa.DataFrameSchema(
         {
             **_numbers(numbers),  # first: a core column that is a number by mistake keeps its own rules
-            c.USER: _column(_check("type", _is_text), _check("null-id", _is_present)),
+            c.USER: _column(_check("type", _is_text), _check("null-id", _is_present),
+                            _check("look-alike", _is_written_once)),
             c.ITEM: _column(_check("type", _is_text), _check("null-id", _is_present),
-                            _check("unknown-item", is_known)),
+                            _check("unknown-item", is_known), _check("look-alike", _is_written_once)),
             c.TIME: _column(_check("type", _is_time), _check("naive-time", _is_aware),
-                            _check("time-range", _is_in_range)),
-            c.TYPE: _column(_check("type", _is_text), _check("null-type", _is_present)),
+                            _check("time-range", _is_in_range), _check("stray-time", _is_near)),
+            c.TYPE: _column(_check("type", _is_text), _check("null-type", _is_present),
+                            _check("look-alike", _is_type_written_once)),
         },
         checks=[_check("null-time", _has_time), _check("time-format", _is_parsed), _check("repeated", _is_new)],
     )
@@ -132,6 +182,7 @@ def entity_schema(id_column: str, numbers: Sequence[str], fields: Sequence[Field
         id_column: _column(
             _check("type", _is_text), _check("null-id", _is_present),
             _check("duplicate-id", lambda column: ~column.duplicated() | column.isna()),
+            _check("look-alike", _is_written_once),
         ),
         **_numbers(numbers),
     }

@@ -87,7 +87,7 @@ def _available(table: ir.Table) -> ir.Value:
     if not column.type().is_string():
         return column
     words = column.strip().lower()
-    told = words.isin(list(_SAID)).fillna(True).all().to_pyarrow().as_py()
+    told = words.isin(list(_SAID)).fill_null(True).all().to_pyarrow().as_py()
     return words.isin([word for word, is_yes in _SAID.items() if is_yes]) if told else column
 
 
@@ -108,11 +108,16 @@ def _plain(table: ir.Table, names: list[str], is_text: bool) -> ir.Table:
     return table.mutate(**changed) if changed else table
 
 
+def is_plain_number(column: ir.Value) -> ir.Value:
+    """Whether a text is a number and no code, such as 007; false for null."""
+    return (column.try_cast("float64").notnull() & ~column.re_search(_CODE)).fill_null(False)
+
+
 def _all_numbers(table: ir.Table, names: list[str]) -> dict[str, bool]:
     """For each text column, whether it has values and all of them are numbers (one pass)."""
     values = {n: table[n].nullif("") for n in names}
     row = table.aggregate(**{
-        n: (v.isnull() | (v.try_cast("float64").notnull() & ~v.re_search(_CODE))).all() & v.notnull().any()
+        n: (v.isnull() | is_plain_number(v)).all() & v.notnull().any()
         for n, v in values.items()
     }).to_pyarrow().to_pylist()[0]
     return {n: bool(row[n]) for n in names}

@@ -33,6 +33,7 @@ from pipelines.mlflow_place import artifact_root, reach
 from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, judgement, numbers, shown_tables, texts
 from pipelines.saved_model import check_saved_model
 from pipelines.settings import Settings
+from serving.release import Release
 
 # No process of Vitrine ever unpickles a model.
 MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set(False)  # type: ignore[no-untyped-call]
@@ -241,7 +242,7 @@ def _stage(client: MlflowClient, parent: Run, stage: StageRecord) -> None:
 
 
 def stage_run(
-    registered: Registered, stage: str, params: Mapping[str, Any], metrics: Mapping[str, float],
+    registered: Registered | Release, stage: str, params: Mapping[str, Any], metrics: Mapping[str, float],
     artifacts: Sequence[Path], places: Settings, tags: Mapping[str, str] | None = None,
 ) -> None:
     """Append the nested run of a later stage to a retrain's run.
@@ -269,7 +270,7 @@ def search_run(study: StageRecord, trials: Sequence[StageRecord], places: Settin
             return str(run.info.run_id)
 
 
-def tag(registered: Registered, tags: Mapping[str, str], places: Settings) -> None:
+def tag(registered: Registered | Release, tags: Mapping[str, str], places: Settings) -> None:
     """Tag the run and the model version, for example with {"vitrine.bundle_digest": ...}."""
     with _client(places) as client:
         for name, value in tags.items():
@@ -288,17 +289,17 @@ def verdict(judged: Verdict, places: Settings) -> None:
             client.log_artifact(registered.run_id, str(path))
 
 
-def promoted(registered: Registered, release: int, bundle: str, places: Settings) -> None:
-    """Let the alias `champion` follow release number `release` of the log, with tags on run and version.
+def promoted(release: Release, places: Settings) -> None:
+    """Let the alias `champion` follow `release` of the log, with tags on run and version.
 
-    Releases only count up, and a rollback is a new release of an older version: so a late retry of an
-    older promotion, known by its lower number, moves and tags nothing.
+    A rollback is a new release of an older version: so a late retry, known by its lower number, changes nothing.
     """
-    name, own = registered.model_name, registered.model_version
-    stage_run(registered, "promote", {"release": release, "bundle": bundle}, {}, (), places)
+    name, own = release.model_name, release.model_version
+    stage = "promote" if release.restores is None else "rollback"
+    stage_run(release, stage, {"release": release.number, "bundle": release.bundle}, {}, (), places)
     with _client(places) as client:
         champion = client.get_registered_model(name).aliases.get(CHAMPION, own)
         seen = [int(client.get_model_version(name, v).tags.get(RELEASE, -1)) for v in (own, champion)]
-        if release >= max(seen):
-            tag(registered, {RELEASE: str(release), BUNDLE: bundle}, places)
+        if release.number >= max(seen):
+            tag(release, {RELEASE: str(release.number), BUNDLE: release.bundle}, places)
             client.set_registered_model_alias(name, CHAMPION, own)

@@ -79,7 +79,7 @@ def trial(sealed: Sealed, shoppers: int, tolerance: float) -> list[Check]:
     ]
     if unavailable is not None:
         shown = np.isin(rows, unavailable)
-        example = f", such as {own_ids[rows[shown][0]]!r}: run the index stage again" if shown.any() else ""
+        example = f", such as {str(own_ids[rows[shown][0]])!r}: run the index stage again" if shown.any() else ""
         checks.append(_check(UNAVAILABLE, float(shown.mean()), 0.0, not shown.any(),
                              f"{int(shown.sum())} of {rows.size} places hold one of the {len(unavailable):,} items "
                              f"that the shop does not have{example}"))

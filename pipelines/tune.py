@@ -16,11 +16,12 @@ from optuna.trial import TrialState
 from pipelines import study as studies
 from pipelines import tracking
 from pipelines.artifacts import digest_of, write_json
+from pipelines.comparable import comparable_snapshot
 from pipelines.contracts import Origin, Snapshot
 from pipelines.errors import DataError, SettingsError, VitrineError
 from pipelines.progress import duration, log
 from pipelines.record import StageRecord, shown_tables
-from pipelines.retrain import RetrainParams, check_settings, run_stage
+from pipelines.retrain import RetrainParams
 from pipelines.settings import Settings
 from pipelines.snapshot import SnapshotData
 from pipelines.study import RECALL, Outcome
@@ -92,17 +93,10 @@ def tune(
         VitrineError: no trial came to its end.
     """
     deadline = time.monotonic() + 60 * budget.minutes
-    check_settings(params)
-    if places.cluster is not None:
-        raise SettingsError("TF_CONFIG names several workers: a search trains in one process; unset it")
     given = dict(params.settings.get("train", {}))
     space = searched(given)
     base = params.of_stage("train", TrainSettings, members=1)
-    snapshot = Snapshot.model_validate(
-        run_stage("features", run_stage("ingest", None, params, origin, places), params, origin, places))
-    if not snapshot.valid_targets:
-        raise DataError(f"the snapshot {snapshot.path} has no validation questions, by which trials are compared: "
-                        "give a longer window")
+    snapshot = comparable_snapshot(params, origin, places)
     identity = {"snapshot": snapshot.digest, "train": base.model_dump(mode="json"), "space": as_document(space)}
     name = name or f"{params.shop[:60]}-{digest_of(identity)[:12]}"
     root = places.artifacts / "tune"

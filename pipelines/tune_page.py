@@ -9,15 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-weight: 600; margin-bottom: 0 } h2 { font-weight: 600; font-size: 1.1rem; margin-top: 2rem }
-.quiet { color: #666 } table { border-collapse: collapse; width: 100% }
-th, td { text-align: right; padding: .3rem .6rem .3rem 0; font-variant-numeric: tabular-nums }
-tr { border-bottom: 1px solid #e4e1dc } tr.best td { font-weight: 600 }
-svg text { font: 12px system-ui, sans-serif; fill: #222 } polyline { fill: none }
-polyline:hover { stroke: #a11d1d; stroke-width: 4; opacity: 1 }
-"""
+from pipelines.page import page
+
 _LEFT, _TOP, _STEP, _HEIGHT = 60, 40, 130, 300  # pixels
 _BEST, _OTHER, _PRUNED = "#b08d3c", "#5b6b7b", "#d8d3ca"
 
@@ -38,19 +31,14 @@ def tune_page(
     header = "".join(f"<th>{escape(name)}</th>" for name in ("trial", "state", *names, "valid recall@10"))
     order = sorted(trials, key=lambda t: (t["state"] == "complete", t["valid_recall@10"] or 0.0), reverse=True)
     ended = sum(trial["state"] == "complete" for trial in trials)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Search {escape(study)}</title><style>{_STYLE}</style></head><body>
-<h1>Search {escape(study)}</h1>
-<p class="quiet">{len(trials)} trials, {ended} of them to their end; the best is trial {best}. Validation recall@10 of
-one member: what the search chose by, so a little flattering. The test events were not looked at.</p>
+    return page(f"Search {study}", f"""<p class="quiet">
+{len(trials)} trials, {ended} of them to their end; the best is trial {best}. Validation recall@10 of one member: what
+the search chose by, so a little flattering. The test events were not looked at.</p>
 <h2>Settings and what became of them</h2>
 {_lines(trials, names, best, logarithmic)}
 <h2>Trials</h2>
 <table><tr>{header}</tr>
-{"".join(_row(trial, names, best) for trial in order)}</table>
-</body></html>
-"""
+{"".join(_row(trial, names, best) for trial in order)}</table>""")
 
 
 def _row(trial: Mapping[str, Any], names: Sequence[str], best: int) -> str:

@@ -22,20 +22,21 @@ h1 { font-size: 1.6rem; font-weight: 650; line-height: 1.2; margin: 0 } p { marg
 h2 { font-size: 1.1rem; font-weight: 650; margin: 2.4rem 0 .2rem } h3 { font-size: .95rem; margin: 1.2rem 0 0 }
 .accepted { color: var(--good) } .refused { color: var(--bad) } .quiet { color: var(--quiet); font-size: .88rem }
 .why { border-left: 3px solid var(--bad); background: var(--wash); padding: .5rem .9rem; margin: 1rem 0 }
-.row { display: grid; grid-template-columns: 13rem 1fr 9.5rem; gap: 0 .9rem; align-items: center; padding: .28rem 0;
+.row { display: grid; grid-template-columns: 12rem 1fr 12.5rem; gap: 0 .9rem; align-items: center; padding: .2rem 0;
   border-top: 1px solid var(--line) } .row > :last-child { text-align: right; font-variant-numeric: tabular-nums }
 .row small { color: var(--quiet); font-size: .8rem }
 svg { display: block; width: 100%; height: 22px; overflow: visible }
 .ours { fill: var(--ours) } .theirs { fill: var(--theirs) } .lost { fill: var(--bad) } .unjudged { fill: var(--quiet) }
 line { stroke: var(--ink); stroke-width: 1.5 } line.zero { stroke: var(--quiet); stroke-width: 1 }
-line.allowed { stroke: var(--bad); stroke-width: 1; stroke-dasharray: 3 3 } line.lost { stroke: var(--bad) }
+line.allowed { stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 3 2 } line.lost { stroke: var(--bad) }
 line.unjudged { stroke: var(--quiet) }
 .check { border-top: 1px solid var(--line); padding: .45rem 0; display: grid; gap: 0 .9rem;
   grid-template-columns: 3.2rem 1fr 9.5rem } .check > :last-child { text-align: right }
 .check p { margin: 0; font-size: .9rem } code { font: .88em ui-monospace, monospace }
 details { margin-top: 2.4rem } pre { overflow-x: auto; background: var(--wash); padding: .8rem; font-size: .8rem }
 @media (max-width: 40rem) { .row { grid-template-columns: 1fr auto; padding: .5rem 0 }
-  .row svg { grid-column: 1 / -1; grid-row: 2 } .check { grid-template-columns: 3.2rem 1fr }
+  .row svg { grid-column: 1 / -1; grid-row: 2 } .row.short { grid-template-columns: 4.5rem 1fr 6rem; padding: .2rem 0 }
+  .row.short svg { grid-column: 2; grid-row: 1 } .check { grid-template-columns: 3.2rem 1fr }
   .check > :last-child { grid-column: 2; text-align: left } }
 """
 _FULL = 92.0  # per cent of a strip that the largest bar takes: room for the interval's end
@@ -72,7 +73,7 @@ def verdict_page(verdict: Mapping[str, Any], models: Models) -> str:
 
 def _models(models: Models) -> str:
     """Bars of METRIC, the challenger's first, with their 95 % intervals."""
-    order = [CHALLENGER, CHAMPION, *models]
+    order = [CHALLENGER, CHAMPION, *sorted(models, key=lambda n: -(models[n].get("metrics", {}).get(METRIC) or 0))]
     figures = [(name, models[name].get("metrics", {}).get(METRIC), models[name].get("intervals", {}).get(METRIC))
                for name in dict.fromkeys(order) if name in models]
     known = [(name, float(value), bounds) for name, value, bounds in figures if value is not None]
@@ -104,29 +105,36 @@ def _slices(verdict: Mapping[str, Any]) -> str:
     low, high = min(*ends, 0.0), max(*ends, 0.0)
     span = (high - low) or 1.0
     low, span = low - 0.04 * span, 1.08 * span
-    parts = sorted(rows, key=lambda row: (row["part"] != "all", VALUE in row["part"]))
-    drawn = "".join(_difference(row, against, failed, low, span) for row in parts)
+    drawn, group = "", ""
+    for row in sorted(rows, key=lambda row: (row["part"] != "all", VALUE in row["part"])):
+        column, is_value, value = row["part"].partition(VALUE)
+        if is_value and column != group:
+            drawn, group = drawn + f"<h3>{escape(column.replace('.', ': ', 1))}</h3>", column
+        drawn += _difference(row, value or column.replace("_", " "), against, failed, (low, span))
     return (f"<h2>Challenger minus {against}, by slice</h2><p class=quiet>Difference in {METRIC}, right of the line is "
             "better. The band over all events holds with 95 % confidence; those of slices hold all at once. The dashed "
             f"mark is what may be lost{'' if against == CHAMPION else ', were this a champion'}. Pale: too few "
             f"shoppers to judge.</p>{drawn}")
 
 
-def _difference(row: Mapping[str, Any], against: str, failed: set[str], low: float, span: float) -> str:
+def _difference(
+    row: Mapping[str, Any], label: str, against: str, failed: set[str], scale: tuple[float, float]
+) -> str:
+    """A row of the differences; `scale` is the strip's left end and its width."""
     def at(value: float) -> float:
-        return 100 * (value - low) / span
+        return 100 * (value - scale[0]) / scale[1]
 
-    name = f"{METRIC}_vs_{against}" if row["part"] == "all" else f"slice_{row['part']}_vs_{against}"
-    kind = "unjudged" if row["low"] is None else "lost" if name in failed else "ours"
+    check = f"{METRIC}_vs_{against}" if row["part"] == "all" else f"slice_{row['part']}_vs_{against}"
+    kind = "unjudged" if row["low"] is None else "lost" if check in failed else "ours"
     allowed = at(-row["tolerance"] * row["theirs"])
     strip = (f'<line class="zero" x1="{at(0):.2f}%" x2="{at(0):.2f}%" y1="0" y2="22"/>'
              f'<line class="allowed" x1="{allowed:.2f}%" x2="{allowed:.2f}%" y1="2" y2="20"/>')
     if row["low"] is not None:
         strip += _whisker(at(row["low"]), at(row["high"]), kind)
     strip += f'<circle class="{kind}" cx="{at(row["ours"] - row["theirs"]):.2f}%" cy="11" r="5"/>'
-    label = "all events" if row["part"] == "all" else row["part"].replace("_", " ")
-    text = f"{row['ours']:.4f} <small>{row['theirs']:.4f}</small>"
-    return _row(f"{escape(label)} <small>{row['events']:,}</small>", strip, text)
+    text = f"{row['ours']:.4f} <small>from {row['theirs']:.4f}</small>"
+    name = "all events" if row["part"] == "all" else label
+    return _row(f"{escape(name)} <small>{row['events']:,}</small>", strip, text)
 
 
 def _lists(verdict: Mapping[str, Any]) -> str:
@@ -141,8 +149,10 @@ def _lists(verdict: Mapping[str, Any]) -> str:
         if not counts:
             continue
         most = max(*counts, 1)
-        rows = [_row(f"{shared} of {K}", f'<rect class="theirs" y="5" height="12" width="{_FULL * n / most:.2f}%"/>',
-                     f"{n:,} <small>{n / max(sum(counts), 1):.1%}</small>") for shared, n in enumerate(counts)]
+        bar = '<rect class="theirs" y="5" height="12" width="{:.2f}%"/>'
+        shares = [f"{n:,} <small>{n / max(sum(counts), 1):.1%}</small>" for n in counts]
+        rows = [_row(f"{shared} of {K}", bar.format(_FULL * n / most), share, "row short")
+                for shared, (n, share) in enumerate(zip(counts, shares, strict=True))]
         found += f"<h2>{title}</h2><p class=quiet>{note}</p>{''.join(rows)}"
     return found
 
@@ -161,9 +171,9 @@ def _whisker(low: float, high: float, kind: str = "") -> str:
     return f'<line class="{kind}" x1="{low:.2f}%" x2="{high:.2f}%" y1="11" y2="11"/>{ends}'
 
 
-def _row(label: str, strip: str, text: str) -> str:
+def _row(label: str, strip: str, text: str, style: str = "row") -> str:
     """A row of a chart; `label` and `text` are HTML."""
-    return f'<div class="row"><div>{label}</div><svg aria-hidden="true">{strip}</svg><div>{text}</div></div>\n'
+    return f'<div class="{style}"><div>{label}</div><svg aria-hidden="true">{strip}</svg><div>{text}</div></div>\n'
 
 
 def _check(check: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A button on the stages' pages that opens the retrain's run in MLflow."""
+"""Buttons on the stages' pages that open the retrain's run in MLflow, and the gate's verdict in it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +21,7 @@ class MlflowRunLink(BaseOperatorLink):
     """Opens the MLflow run of this retrain; Airflow computes it in the worker when the task has ended."""
 
     name = "Open in MLflow"
+    part = ""  # of the run's pages
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Address of the run, or nothing where the task failed before there was one."""
@@ -30,4 +31,11 @@ class MlflowRunLink(BaseOperatorLink):
         uri = load_settings().mlflow_uri
         if registered is None or not uri.startswith("http"):
             return ""
-        return f"{uri}/#/experiments/{registered['experiment_id']}/runs/{registered['run_id']}"
+        return f"{uri}/#/experiments/{registered['experiment_id']}/runs/{registered['run_id']}{self.part}"
+
+
+class VerdictLink(MlflowRunLink):
+    """Opens the verdict's page, which the gate logs with the run, in MLflow's view of artefacts."""
+
+    name = "Verdict"
+    part = "/artifacts/verdict.html"

@@ -19,11 +19,13 @@ from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
-from plugins.mlflow_links import MlflowRunLink
+from plugins.mlflow_links import MlflowRunLink, VerdictLink
+from plugins.store_connection import with_connection
 
 log = logging.getLogger("vitrine")
 # From here on a retrain has its run in MLflow.
 REGISTERED = ("register", "index", "gate", "promote")
+JUDGED = ("gate", "promote")  # and from here on a verdict in it
 
 
 class StageTask(BaseOperator):
@@ -45,7 +47,7 @@ class StageTask(BaseOperator):
         self.stage = stage
         self.upstream = upstream
         if stage in REGISTERED:
-            self.operator_extra_links = (MlflowRunLink(),)
+            self.operator_extra_links = (MlflowRunLink(), VerdictLink()) if stage in JUDGED else (MlflowRunLink(),)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the stage.
@@ -59,7 +61,7 @@ class StageTask(BaseOperator):
             skip_after_rejection(self.upstream)
             if self.upstream is None:
                 log.info("%s, asked for by %s", summary(params.model_dump()), origin.actor)
-            places = load_settings().of_shop(params.shop)
+            places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
         except GateRejected as error:
             log.warning("%s", error)

@@ -4,9 +4,9 @@ The same few lines answer in the gate's trial, on the command line and online; s
 share one space.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,20 +114,14 @@ class Recommender:
     def basket(self, rows: Sequence[int], k: int, unavailable: Rows = NONE) -> list[Recommendation]:
         """The k items that go best with those in a basket, which are not among them.
 
-        Answered as to a shopper of whom nothing else is known: the user tower has learned what follows such a visit,
-        which is what complements it rather than what is like it.
+        Answered as to a shopper of whom nothing else is known: the user tower has learned what follows such a visit.
 
         Raises:
             DataError: the basket is empty, or holds a row that the bundle does not have.
         """
         if not len(rows):
             raise DataError("the basket is empty: give the items that are in it")
-        weights: dict[str, float] = self.bundle.spec["event_weights"]
-        kind = PURCHASE if weights.get(PURCHASE, 0) > 0 else max(weights, key=lambda name: weights[name])
-        number = len(rows)
-        history = History(np.array(rows, np.int32), np.zeros(number, np.int64),
-                          np.full(number, self.bundle.spec["event_types"].index(kind), np.int16),
-                          np.ones(number, np.float32))
+        history = basket_history(rows, self.bundle.spec)
         nobody = np.zeros(self.bundle.limits.user_slots, np.int32)
         vectors = self.vectors([Request(history, 0, nobody)])
         found, scores = self.retriever.search(vectors, k, [self._hidden(history.item, unavailable)])
@@ -207,6 +201,20 @@ class Recommender:
             raise DataError("a history has weights that are below 0 or not finite: 0 is for what is no sign of taste")
         if (np.diff(history.time) < 0).any():
             raise DataError("a history's times go back: sort its events by time")
+
+
+def basket_history(rows: Sequence[int], spec: Mapping[str, Any]) -> History:
+    """One visit in which the items of a basket are bought; what weighs most happens where the log has no purchases.
+
+    Args:
+        rows: of the items.
+        spec: the feature specification.
+    """
+    weights: Mapping[str, float] = spec["event_weights"]
+    kind = PURCHASE if weights.get(PURCHASE, 0) > 0 else max(weights, key=lambda name: weights[name])
+    return History(np.array(rows, np.int32), np.zeros(len(rows), np.int64),
+                   np.full(len(rows), spec["event_types"].index(kind), np.int16),
+                   np.full(len(rows), weights[kind], np.float32))
 
 
 def _answer(rows: Rows, scores: Floats) -> list[Recommendation]:

@@ -1,97 +1,75 @@
 """The serving store: bundles under their digests, and the release log that says which one is live.
 
-    bundles/<digest>/...      whole folders, published by one rename
+    bundles/<digest>/...      whole bundles, see serving/shelf.py
     releases/00000042.json    records, written with put-if-absent; the highest number is live
+    refusals/<time>-<id>.json promotions that were not taken, for people
+    leases/, condemned/       who uses a bundle and what is being removed, see serving/leases.py
 
 A promoter names the release that its challenger was judged against and writes the next number, or fails,
 as a table format commits. So the log is pointer, fence and audit in one: of two promoters with the same
 parent one wins, and one that was overtaken (a task that outlived its supervisor, say) never does.
 """
 
-import json
-import os
+import logging
 import re
-import shutil
+import time
 import uuid
-from datetime import datetime
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
-import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore
-from pydantic import Field, ValidationError, model_validator
+from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
+from serving.leases import Leases, process_name
+from serving.release import Refusal, Release, sealed, unsealed
+from serving.shelf import Shelf
+from serving.storage import open_storage
 
-from pipelines.artifacts import MANIFEST, digest_of, sync_folder, sync_parent
-from pipelines.contracts import Document, UtcTime
-from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict
-from serving.bundle_files import check_files
+__all__ = ["Release", "ReleaseStore"]
 
-BUNDLES, RELEASES = "bundles", "releases"
-FORMAT = 1
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+RELEASES, REFUSALS = "releases", "refusals"
 _RECORD = re.compile(r"\d{8}\.json")
+_READERS = 16  # records read at once
+_PATIENCE_S = 5.0  # for a bucket that says "taken" before it shows by what
 
-Digest = Annotated[str, Field(pattern=f"^{_DIGEST.pattern}$")]
-
-
-class Release(Document):
-    """One record of the release log.
-
-    Attributes:
-        number: parent + 1, or 1 for the first.
-        parent: the release that was live when the challenger was judged.
-        bundle: digest of the bundle that this release makes live.
-        training: digest of the training that the bundle was made of.
-        verdict: digest of the gate's verdict.
-        as_of: the bundle was made from events before this time.
-        actor, reason: who released and why.
-        created_at: when the record was written.
-        metrics: the challenger's figures.
-        run_id, model_name, model_version: MLflow's names for the same thing.
-        is_forced: older data was meant to replace newer.
-    """
-
-    number: int = Field(ge=1, lt=10**8)
-    parent: int | None
-    bundle: Digest
-    training: Digest
-    verdict: Digest
-    as_of: UtcTime
-    actor: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-    created_at: UtcTime
-    metrics: dict[str, float]
-    run_id: str
-    model_name: str
-    model_version: str
-    is_forced: bool = False
-
-    @model_validator(mode="after")
-    def _follows(self) -> "Release":
-        if self.number != (self.parent or 0) + 1:
-            raise ValueError(f"release {self.number} cannot follow parent {self.parent}; write parent + 1")
-        return self
+log = logging.getLogger("vitrine")
 
 
 class ReleaseStore:
-    """Bundles and release log below `root`. Reading never creates anything."""
+    """Bundles and release log at `root`. Reading never creates anything there.
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    Args:
+        root: a local folder, or a URL (file://, s3://, gs://, az://).
+        options: of the bucket's client, see serving/bucket_storage.py; a folder needs none.
+        cache: folder of this machine for bundles of a bucket.
+    """
+
+    def __init__(self, root: str | Path, options: Mapping[str, str] | None = None, cache: Path | None = None) -> None:
+        self._storage = open_storage(root, options)
+        self.root = self._storage.root
+        self.shelf = Shelf(self._storage, cache)
+        self.leases = Leases(self._storage)
 
     def live(self) -> Release | None:
         """The release that shoppers see, or none."""
-        numbers = self._numbers()
+        numbers = self.numbers()
         return self.get(numbers[-1]) if numbers else None
 
-    def history(self) -> list[Release]:
-        """All releases, oldest first.
+    def history(self, last: int | None = None) -> list[Release]:
+        """The `last` releases, or all of them, oldest first.
 
         Raises:
             CorruptArtifact: a record is torn, or one is missing between two others.
         """
-        return [self.get(number) for number in range(1, max(self._numbers(), default=0) + 1)]
+        newest = max(self.numbers(), default=0)
+        first = 1 if last is None else max(1, newest - last + 1)
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(self.get, range(first, newest + 1)))
+
+    def numbers(self) -> list[int]:
+        """Numbers of all records, ascending."""
+        names = (entry.key.rsplit("/", 1)[-1] for entry in self._storage.entries(RELEASES))
+        return sorted(int(name[:8]) for name in names if _RECORD.fullmatch(name))
 
     def get(self, number: int) -> Release:
         """One record.
@@ -99,20 +77,15 @@ class ReleaseStore:
         Raises:
             CorruptArtifact: it is missing, torn or changed; the message names the file.
         """
-        path = self._record_path(number)
-        remedy = "restore it from a backup of the store; what serves now goes on serving"
+        where = f"{self.root}/{_key(number)}"
         try:
-            document = json.loads(bytes(obstore.get(LocalStore(self.root), _key(number)).bytes()))
-            body = document["release"]
-            if document["sha256"] != digest_of(body):
-                raise ValueError("its SHA-256 does not fit its content")
-            release = Release.model_validate(body)
-            if release.number != number:
-                raise ValueError(f"it says that it is release {release.number}")
+            release = unsealed(Release, "release", self._storage.read(_key(number)), where)
         except FileNotFoundError as error:
-            raise CorruptArtifact(f"release record {path} is missing; {remedy}") from error
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
-            raise CorruptArtifact(f"release record {path} is torn or was changed ({error}); {remedy}") from error
+            raise CorruptArtifact(f"release record {where} is missing; restore it from a backup of the store; what "
+                                  "serves now goes on serving") from error
+        if release.number != number:
+            raise CorruptArtifact(f"release record {where} is torn or was changed (it says that it is release "
+                                  f"{release.number}); restore it from a backup of the store")
         return release
 
     def parent_for(self, training: str, as_of: datetime | None = None) -> Release | None:
@@ -138,9 +111,10 @@ class ReleaseStore:
             The existing record where the very same promotion was made before, else None.
 
         Raises:
-            ReleaseConflict: another release has this number, `parent` is not live, or newer data is live.
+            ReleaseConflict: another release has this number, `parent` is not live, newer data is live, or it
+                says that it restores a release of another bundle.
         """
-        numbers = self._numbers()
+        numbers = self.numbers()
         if release.number in numbers:
             return self._repeated(release)
         live = self.get(numbers[-1]) if numbers else None
@@ -150,7 +124,12 @@ class ReleaseStore:
                 f"{self.root}: this challenger was judged against release {release.parent}, release {live_number} "
                 "is live; judge it again against that one"
             )
-        if live and release.as_of < live.as_of and not release.is_forced:
+        if release.restores is not None:
+            restored = self.get(release.restores)
+            if (restored.bundle, restored.as_of) != (release.bundle, release.as_of):
+                raise ReleaseConflict(f"{self.root}: release {restored.number} is bundle {restored.bundle[:12]}, not "
+                                      f"{release.bundle[:12]}; roll back again")
+        elif live and release.as_of < live.as_of and not release.is_forced:
             raise ReleaseConflict(
                 f"{self.root}: data up to {release.as_of} would replace data up to {live.as_of} of release "
                 f"{live.number}; retrain with a later as_of, or force it and give the reason"
@@ -158,77 +137,60 @@ class ReleaseStore:
         return None
 
     def commit(self, release: Release) -> Release:
-        """Append a record: the one atomic step that makes a bundle live.
+        """Append a record: the one atomic step that makes a bundle live. What is refused is recorded too.
 
         Returns:
             The acknowledged record; the existing one where the very same promotion was made before.
 
         Raises:
             ReleaseConflict: see `check`, or another promoter was quicker.
-            BundleRefused: the store does not hold the bundle.
+            BundleRefused: the store does not hold the bundle, or is removing it.
         """
-        record = self.check(release)
-        if record is None and not (self.bundle_path(release.bundle) / MANIFEST).is_file():
-            raise BundleRefused(f"{self.root} does not hold bundle {release.bundle}; add it before releasing it")
-        if record is None:
-            body = release.model_dump(mode="json")
-            text = json.dumps({"format": FORMAT, "release": body, "sha256": digest_of(body)}, indent=1, sort_keys=True)
-            try:
-                obstore.put(LocalStore(self.root, mkdir=True), _key(release.number), text.encode(), mode="create")
-                record = release
-            except AlreadyExistsError:
-                record = self._repeated(release)
+        try:
+            record = self.check(release) or self._append(release)
+        except (ReleaseConflict, BundleRefused) as error:
+            self._record_refusal(release, error)
+            raise
         # Also for a repetition: the first writer may have died between writing and syncing.
-        self._sync(release.number)
+        self._storage.settle(_key(release.number))
         return record
 
+    def refusals(self) -> list[Refusal]:
+        """Promotions that were not taken, oldest first."""
+        keys = [entry.key for entry in self._storage.entries(REFUSALS)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(
+                lambda key: unsealed(Refusal, "refusal", self._storage.read(key), f"{self.root}/{key}"), keys))
+
     def bundle_path(self, digest: str) -> Path:
-        """Where the bundle of this digest lies, or will."""
-        if not _DIGEST.fullmatch(digest):
-            raise BundleRefused(f"{digest!r} is no bundle digest (64 hexadecimal digits)")
-        return self.root / BUNDLES / digest
+        """A folder of this machine with the bundle of this digest, checked to the byte; see `Shelf.path`."""
+        return self.shelf.path(digest)
 
     def add_bundle(self, folder: Path) -> str:
-        """Copy a sealed bundle into the store and return its digest; at once where it is there already.
+        """Copy a sealed bundle into the store and return its digest; see `Shelf.add`."""
+        return self.shelf.add(folder)
 
-        Readers see the whole bundle or none: the copy is checked and fsynced under a name of its own,
-        then renamed.
+    def sweep(self, before: datetime) -> None:
+        """Remove what killed writers left half beside, where that is older than `before`."""
+        self._storage.sweep(before)
 
-        Raises:
-            BundleRefused: the folder, the copy, or what the store holds under its digest is not whole.
-        """
-        files = check_files(Path(folder).resolve())
-        digest = digest_of(files)
-        final = self.bundle_path(digest)
-        if final.exists():
-            check_files(final)
-            return digest
-        incoming = self.root / BUNDLES / f".incoming-{digest[:12]}-{uuid.uuid4().hex[:12]}"
-        incoming.mkdir(parents=True)
-        try:
-            for name in [*files, MANIFEST]:
-                (incoming / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(Path(folder) / name, incoming / name)
-            if digest_of(check_files(incoming)) != digest:
-                raise BundleRefused(f"{folder} changed while it was copied; run the promotion again")
-            sync_folder(incoming)
-            try:
-                incoming.rename(final)
-            except OSError:
-                # Somebody added the same bundle meanwhile; where it is whole, theirs will do.
-                if not final.exists():
-                    raise
-                check_files(final)
-            sync_parent(final)
-            sync_parent(final.parent)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        return digest
+    def _append(self, release: Release) -> Release:
+        """Write the record, with a lease on its bundle while it is on its way."""
+        with self.leases.held(release.bundle, f"{release.actor}, {process_name()}, promoting"):
+            if self.leases.is_condemned(release.bundle):
+                raise BundleRefused(f"{self.root} is removing bundle {release.bundle[:12]}; let `vitrine gc` finish, "
+                                    "then promote it again")
+            if not self.shelf.holds(release.bundle):
+                raise BundleRefused(f"{self.root} does not hold bundle {release.bundle}; add it before releasing it")
+            if self._storage.create(_key(release.number), sealed("release", release)):
+                return release
+        return self._repeated(release)
 
     def _repeated(self, release: Release) -> Release:
         """The record that stands under `release.number`, if it is of the very same promotion."""
-        existing = self.get(release.number)
-        if (existing.bundle, existing.parent) != (release.bundle, release.parent):
+        existing = self._taken(release.number)
+        if ((existing.bundle, existing.parent, existing.restores)
+                != (release.bundle, release.parent, release.restores)):
             raise ReleaseConflict(
                 f"{self.root}: release {existing.number} is already bundle {existing.bundle[:12]} of {existing.actor} "
                 f"({existing.created_at}), bundle {release.bundle[:12]} was judged against its parent "
@@ -236,25 +198,25 @@ class ReleaseStore:
             )
         return existing
 
-    def _numbers(self) -> list[int]:
-        if not (self.root / RELEASES).is_dir():
-            return []
-        found = (Path(entry["path"]).name for page in obstore.list(LocalStore(self.root), f"{RELEASES}/")
-                 for entry in page)
-        return sorted(int(name[:8]) for name in found if _RECORD.fullmatch(name))
+    def _taken(self, number: int) -> Release:
+        """The record under a number that is taken; a bucket may say so while the other write is on its way."""
+        ends = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < ends:
+            if number in self.numbers():
+                return self.get(number)
+            time.sleep(0.1)
+        raise StoreUnreachable(f"{self.root}/{_key(number)} is taken and not to be seen after {_PATIENCE_S:.0f} s: "
+                               "another write of it was called off; run the same again")
 
-    def _record_path(self, number: int) -> Path:
-        return self.root / _key(number)
-
-    def _sync(self, number: int) -> None:
-        path = self._record_path(number)
-        descriptor = os.open(path, os.O_RDONLY)
+    def _record_refusal(self, release: Release, error: Exception) -> None:
+        now = datetime.now(UTC)
+        refusal = Refusal(release=release, error=type(error).__name__, message=str(error), refused_at=now,
+                          process=process_name())
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_parent(path)
-        sync_parent(path.parent)
+            self._storage.create(f"{REFUSALS}/{now:%Y%m%dT%H%M%S.%f}Z-{uuid.uuid4().hex[:8]}.json",
+                                 sealed("refusal", refusal))
+        except StoreUnreachable as trouble:  # the refusal itself is what the caller has to hear of
+            log.warning("the refusal of release %d could not be recorded: %s", release.number, trouble)
 
 
 def _key(number: int) -> str:

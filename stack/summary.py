@@ -1,5 +1,6 @@
 """What a retrain tells at its end: the verdict, the comparison and some recommendations to look at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from pipelines.errors import DataError
 from pipelines.snapshot import Histories, SnapshotData
 from serving.bundle import Bundle
 from serving.encoding import History
-from serving.recommender import Recommender
+from serving.query_text import split_words
+from serving.recommender import Recommendation, Recommender
 
 METRICS = ("recall@10", "recall@50", "ndcg@10", "coverage@10")
 CUSTOMERS, PRODUCTS, BOUGHT = 3, 10, 5
+SEARCHED, FOUND = 3, 5  # words of the best-seller's title that are searched for, and products that are shown for them
 # Fewer purchases say too little about a customer to judge the recommendations by eye.
 ENOUGH = 5
 
@@ -52,7 +55,8 @@ def show_comparison(console: Console, evaluated: Evaluated) -> None:
 
 
 def show_recommendations(console: Console, bundle_folder: Path, snapshot_folder: Path, now_us: int) -> None:
-    """Ten recommendations for three customers beside what they bought, and products like the best-seller.
+    """Ten recommendations for three customers beside what they bought; of the best-seller, products like it, those that
+    its first words find, and those that go with it.
 
     Args:
         console: where to show them.
@@ -74,9 +78,14 @@ def show_recommendations(console: Console, bundle_folder: Path, snapshot_folder:
         rows = [item.row for item in found]
         _show_customer(console, recommender.bundle, str(ids["user_id"][user]), history.item[mine], rows)
     row = int(recommender.bundle.popularity[0])
-    console.print(Text(f"\nSimilar to {product(recommender.bundle, row)}", "bold"))
-    for rank, item in enumerate(recommender.similar(row, PRODUCTS), 1):
-        console.print(Text(f"  {rank:>2}. {product(recommender.bundle, item.row)}  (cosine {item.score:.2f})"))
+    _show_products(console, recommender.bundle, f"Similar to {product(recommender.bundle, row)}",
+                   recommender.similar(row, PRODUCTS))
+    if recommender.bundle.text is not None:
+        words = " ".join(split_words(str(recommender.bundle.display(row)["title"] or ""))[:SEARCHED])
+        if words:
+            _show_products(console, recommender.bundle, f'Search for "{words}"', recommender.search(words, FOUND))
+    _show_products(console, recommender.bundle, f"Goes with {product(recommender.bundle, row)}",
+                   recommender.basket([row], FOUND))
 
 
 def purchases(histories: Histories, event_types: list[str]) -> npt.NDArray[np.bool_]:
@@ -116,6 +125,12 @@ def product(bundle: Bundle, row: int) -> str:
     parts += [str(shown["category"])] if shown["category"] else []
     parts += [f"{shown['price']:,.2f}"] if isinstance(shown["price"], int | float) else []
     return ", ".join(parts)
+
+
+def _show_products(console: Console, bundle: Bundle, title: str, found: Sequence[Recommendation]) -> None:
+    console.print(Text(f"\n{title}", "bold"))
+    for rank, item in enumerate(found, 1):
+        console.print(Text(f"  {rank:>2}. {product(bundle, item.row)}  ({item.score:.2f})"))
 
 
 def _show_customer(

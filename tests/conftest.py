@@ -1,14 +1,19 @@
 """Fixtures that every test may ask for."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.s3_server import S3, running_s3
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full-faults", action="store_true", help="run the sweeps of tests/faults to their end")
+    """Options of the whole suite."""
+    parser.addoption("--full-faults", action="store_true", help="Inject faults by the thousand (make faults).")
+    parser.addoption("--api-cases", type=int, default=400, help="Requests of the run against the API's schema.")
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +29,10 @@ def shared() -> Path:
     if not (folder / "datasets").is_dir():
         pytest.skip(f"the measuring data sets are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 on the loopback for the whole run."""
+    with running_s3() as server:
+        yield server

@@ -1,9 +1,11 @@
 """Pictures whose right neighbours are obvious: discs, squares and crosses in three colours, anywhere on white."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from PIL import Image, ImageDraw
 
 SHAPES = ("cross", "disc", "square")
@@ -39,3 +41,17 @@ def products(count: int, seed: int) -> tuple[list[bytes], npt.NDArray[np.intp], 
     names = list(COLOURS)
     return ([png(draw(SHAPES[s], names[c], rng)) for s, c in zip(shape, colour, strict=True)],
             shape.astype(np.intp), colour.astype(np.intp))
+
+
+def add_pictures(shop: Path) -> Path:
+    """Give the toy shop of tests/world.py pictures: apples are discs, bears squares, in their colour.
+
+    Yellow ones have none.
+    """
+    rng, path = np.random.default_rng(3), shop / "items.parquet"
+    items = pd.read_parquet(path)
+    shapes = {"apple": "disc", "bear": "square"}
+    items["image"] = [png(draw(shapes[category], colour, rng)) if colour in COLOURS else None
+                      for category, colour in zip(items["category"], items["colour"], strict=True)]
+    items.to_parquet(path, index=False)
+    return shop

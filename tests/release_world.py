@@ -23,6 +23,7 @@ from ai_edge_litert import schema_py_generated as lite
 from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.contracts import Evaluated, Registered, Snapshot, Trained, Window
 from serving.encoding import History
+from tests.door_world import write_doors
 
 ITEMS, GROUPS, USERS, VISITS = 40, 4, 12, 5
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -79,11 +80,11 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
             "valid_targets": 0, "test_targets": 0}
 
 
-def user_tower() -> bytes:
+def user_tower(event_types: int = 1) -> bytes:
     """The LiteRT model: visits summed over the slots, times the identity, and a bias of 0, 0, 0, 0, 1."""
     widths: dict[str, tuple[list[int], int]] = {
-        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, 1], 0), "gaps": ([VISITS], 2),
-        "wait": ([], 2), "user": ([1], 2),
+        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, event_types], 0),
+        "gaps": ([VISITS], 2), "wait": ([], 2), "user": ([1], 2),
     }
     tensors = [_tensor(name, [1, *shape], kind, 0, [-1, *shape]) for name, (shape, kind) in widths.items()]
     kernel = np.eye(GROUPS + 1, GROUPS, dtype=np.float32)
@@ -127,6 +128,7 @@ def make_registered(
     parent: int | None = None,
     champion: str | None = None,
     as_of: datetime = AS_OF,
+    doors: bool = False,
     **training: Any,
 ) -> Registered:
     """Sealed folders of all stages up to registration.
@@ -137,10 +139,11 @@ def make_registered(
         vectors: item vectors in place of the world's own.
         parent, champion: what was live.
         as_of: end of the window; the events stay where they are.
+        doors: whether it has learned to answer words and pictures, see tests/door_world.py.
         training: further fields of the training's settings.json, to tell two trainings apart.
     """
     key = stage_key("world", as_of.isoformat(), training, None if vectors is None else vectors.tolist(), parent,
-                    champion, metrics)
+                    champion, metrics, doors)
     snapshot = seal(Snapshot, root, "features", key,
                     lambda out: write_snapshot(out) | {"window": Window(as_of=as_of)})
 
@@ -150,6 +153,8 @@ def make_registered(
         np.save(out / "item_inputs.npy", inputs)
         (out / "user_tower.tflite").write_bytes(user_tower())
         write_json(out / "settings.json", training)
+        if doors:
+            write_doors(out)
         return {"snapshot": snapshot, "dimension": 4, "epochs": 1, "best_epoch": 1, "valid_recall_at_10": 0.2}
 
     trained = seal(Trained, root, "train", key, build_trained)

@@ -1,6 +1,7 @@
 """Product pictures of the sample shop: a shape by category, a fill by colour, a texture by material."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from pipelines.sample.sketch import Sketch
 from pipelines.sample.words import COLOURS
 
 Floats = npt.NDArray[np.float32]
-SIZE = 64  # pixels
-_FINE = 4 * SIZE  # textures are computed on a finer grid, then reduced, so that they never flicker
+SIZE = 256  # pixels
+_UNIT = SIZE / 64  # a shadow or a rim as wide as on a picture of 64 pixels
+_FINE = 2 * SIZE  # textures are computed on a finer grid, then reduced, so that they never flicker
 _METALS = {"yellow gold": (206, 162, 74), "white gold": (200, 200, 206), "rose gold": (208, 150, 126),
            "sterling silver": (182, 186, 194), "steel": (166, 172, 180), "titanium": (140, 146, 156)}
 _GILT, _DARK = (198, 158, 84), (38, 34, 36)
@@ -35,8 +37,8 @@ def _grid() -> tuple[Floats, Floats]:
 
 
 def _reduce(fine: Floats) -> Floats:
-    """[_FINE, _FINE] to [SIZE, SIZE] by means of 4 x 4 cells."""
-    return np.asarray(fine.reshape(SIZE, 4, SIZE, 4).mean(axis=(1, 3)), np.float32)
+    """[_FINE, _FINE] to [SIZE, SIZE] by means of 2 x 2 cells."""
+    return np.asarray(fine.reshape(SIZE, 2, SIZE, 2).mean(axis=(1, 3)), np.float32)
 
 
 @cache
@@ -104,7 +106,7 @@ def _mask(layer: Image.Image) -> Floats:
 
 
 def draw(rng: np.random.Generator, category: str, noun: int, material: str, colour: str) -> bytes:
-    """One product as PNG bytes, SIZE x SIZE, RGB."""
+    """One product as JPEG bytes, SIZE x SIZE, RGB."""
     sketch = Sketch(rng)
     SHAPES[category](sketch, noun)
     body, dark, metal, stone, seam, glint = (
@@ -113,7 +115,8 @@ def draw(rng: np.random.Generator, category: str, noun: int, material: str, colo
     whole = sketch.outline().reduce(sketch.body.width // SIZE)
     # A little lighter than it is, or black loses its texture.
     cloth = (np.array(COLOURS[colour], np.float32) * 0.93 + 16) * _light()
-    shadow = whole.transform(whole.size, Image.Transform.AFFINE, (1, 0, -1, 0, 1, -2)).filter(ImageFilter.BoxBlur(2))
+    falls = (1, 0, -_UNIT, 0, 1, -2 * _UNIT)
+    shadow = whole.transform(whole.size, Image.Transform.AFFINE, falls).filter(ImageFilter.BoxBlur(2 * _UNIT))
     picture = _backdrop(int(rng.integers(4))) * (1 - 0.30 * _mask(shadow))
     for layer, paint in (
         (body, cloth * _texture(_weave_of(material, category))[..., None]),
@@ -124,30 +127,33 @@ def draw(rng: np.random.Generator, category: str, noun: int, material: str, colo
         alpha = _mask(layer)
         picture = picture * (1 - alpha) + paint * alpha
     # A rim of shade rounds the form.
-    rim = np.clip(_mask(whole) - _mask(whole.filter(ImageFilter.BoxBlur(1.5))), 0, 1)
+    rim = np.clip(_mask(whole) - _mask(whole.filter(ImageFilter.BoxBlur(1.5 * _UNIT))), 0, 1)
     picture = picture * (1 - 0.5 * rim) * (1 - 0.45 * _mask(seam) * _mask(whole))
     shine = 0.6 * _mask(glint)
     picture = picture * (1 - shine) + 255 * shine
     image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=6)
+    image.save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
 def draw_products(rng: np.random.Generator, catalogue: Catalogue) -> list[bytes]:
-    """PNG bytes of every product, in row order."""
-    return [
-        draw(rng, CATEGORY_NAMES[catalogue.category[i]], int(catalogue.noun[i]),
-             MATERIAL_NAMES[catalogue.material[i]], COLOUR_NAMES[catalogue.colour[i]])
-        for i in range(len(catalogue))
-    ]
+    """JPEG bytes of every product, in row order."""
+
+    def one(row: int, own: np.random.Generator) -> bytes:
+        return draw(own, CATEGORY_NAMES[catalogue.category[row]], int(catalogue.noun[row]),
+                    MATERIAL_NAMES[catalogue.material[row]], COLOUR_NAMES[catalogue.colour[row]])
+
+    # Each picture has a generator of its own, so that threads may draw them in any order.
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(one, range(len(catalogue)), rng.spawn(len(catalogue))))
 
 
 def render_contact_sheet(folder: Path, path: Path, count: int = 40, columns: int = 10) -> None:
     """Write a PNG with the first `count` products of the shop in `folder`, side by side, to look at them."""
     table = pq.read_table(folder / "items.parquet", columns=["image"]).slice(0, count)
     pictures = table.column("image").to_pylist()
-    cell = 2 * SIZE
+    cell = SIZE // 2
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
     for n, picture in enumerate(pictures):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-BIG = 256  # pixels of the drawing before it is reduced
+BIG = 512  # pixels of the drawing before it is reduced
 Point = tuple[float, float]
 
 

@@ -4,10 +4,12 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.quality import folders, identity, read, run, seeds_of, table, write_table
 from pipelines.errors import SettingsError, VitrineError
+from tests.world import write_protocol_world
 
 
 def cell(model: str, recall: float, seed: int = 17, dataset: str = "shop", split: str = "test") -> dict[str, object]:
@@ -74,6 +76,30 @@ def test_folders_are_named(tmp_path: Path) -> None:
         (tmp_path / name / "events.parquet").touch()
     assert folders(tmp_path) == [tmp_path / "a", tmp_path / "b"]
     assert folders(tmp_path / "a") == [tmp_path / "a"]
+
+
+SCORER = """
+import json, sys
+import pandas as pd
+dataset, lists, option, split = sys.argv[1:]
+assert option == "--split"
+rows = len(pd.read_parquet(lists))
+figures = {"events": rows, "recall@10": 0.5, "ndcg@10": 0.25}
+print(json.dumps({"split": split, "coverage@10": 0.75, **figures,
+                  "slices": {"new_user": {"events": 0}, "new_item": figures, "long_history_20_up": figures}}))
+"""
+
+
+def test_a_cell_holds_what_the_scorer_says_of_the_predictions(tmp_path: Path) -> None:
+    scorer = tmp_path / "score.py"
+    scorer.write_text(SCORER, encoding="utf-8")
+    world = write_protocol_world(tmp_path / "world", users=40, items=20)
+    found = run(world, "valid", "popularity", 17, scorer)
+    events = pd.read_parquet(world / "events.parquet")
+    asked = int((events["eval"] & (events["split"] == "valid")).sum())
+    assert (found["dataset"], found["split"], found["model"]) == ("world", "valid", "popularity")
+    assert (found["events"], found["recall@10"], found["ndcg@10"], found["coverage@10"]) == (asked, 0.5, 0.25, 0.75)
+    assert list(found["slices"]) == ["new_item"]  # one that nobody is in, and one that is not shown, stay out
 
 
 def test_a_failed_training_is_an_error_and_no_cell(tmp_path: Path) -> None:

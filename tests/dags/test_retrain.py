@@ -120,6 +120,37 @@ def test_the_operators_manual_answers_what_an_operator_asks(dag: dict[str, Any])
 
 
 def test_stages_that_have_a_run_in_mlflow_link_to_it(dag: dict[str, Any]) -> None:
-    linked = {name for name, task in dag["tasks"].items() if task["links"] == ["Open in MLflow"]}
-    assert linked == {"register", "index", "gate", "promote"}
+    linked = {name: task["links"] for name, task in dag["tasks"].items() if task["links"]}
+    run, verdict = "Open in MLflow", "Verdict"
+    assert linked == {"register": [run], "index": [run], "gate": [run, verdict], "promote": [run, verdict]}
+
+
+LINKS = """
+import json
+from plugins.mlflow_links import MlflowRunLink, VerdictLink
+
+class Task:
+    task_id = "gate"
+
+class Key:
+    def __init__(self, result): self.result = result
+    def xcom_pull(self, task_ids): return self.result
+
+registered = {"experiment_id": "7", "run_id": "abc", "path": "/x"}
+verdict = {"accepted": True, "sealed": {"kind": "exact", "registered": registered}}
+print(json.dumps([link().get_link(Task(), ti_key=Key(result))
+                  for result in (verdict, {"events": 1}, None) for link in (MlflowRunLink, VerdictLink)]))
+"""
+
+
+@pytest.mark.parametrize(("uri", "run"), [
+    ("http://mlflow:5000", "http://mlflow:5000/#/experiments/7/runs/abc"), ("sqlite:///nowhere.db", "")])
+def test_links_name_the_run_and_the_verdict_in_it(repository: Path, tmp_path: Path, uri: str, run: str) -> None:
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri,
+                                "PYTHONPATH": str(repository)}
+    answer = subprocess.run([sys.executable, "-c", LINKS], env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    # A task that failed before there was a run, or a store without pages, has no link.
+    verdict = run and f"{run}/artifacts/verdict.html"
+    assert json.loads(answer.stdout.splitlines()[-1]) == [run, verdict, "", "", "", ""]
 

@@ -1,24 +1,45 @@
-"""How far the sweeps go: a short one in `make test`, the whole in `make faults`."""
+"""Fault sweeps: a short one with every `make test`, the full one by `make faults`. Both print what they counted."""
 
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
-T = TypeVar("T")
+_TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
-@dataclass(frozen=True)
-class FaultScale:
-    """Which of two sizes a sweep has."""
+@dataclass
+class Sweep:
+    """How much is injected, and what came of it."""
 
     is_full: bool
+    name: str
+    counts: dict[str, object] = field(default_factory=dict)
 
-    def of(self, short: T, full: T) -> T:
-        """The one of the two that is asked for."""
+    def size(self, short: int, full: int) -> int:
+        """The number for this run."""
         return full if self.is_full else short
 
+    def count(self, **counts: object) -> None:
+        """Figures for the end of the run."""
+        self.counts |= counts
 
-@pytest.fixture(scope="session")
-def fault_scale(request: pytest.FixtureRequest) -> FaultScale:
-    return FaultScale(request.config.getoption("--full-faults"))
+
+@pytest.fixture
+def sweep(request: pytest.FixtureRequest) -> Iterator[Sweep]:
+    """The size of this run; what is counted is printed at its end, also where the test fails."""
+    own = Sweep(request.config.getoption("--full-faults"), request.node.name)
+    yield own
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else
+                        f"{name.replace('_', ' ')} {value}" for name, value in own.counts.items())
+    request.config.stash.setdefault(_TOLD, []).append(f"{own.name}: {figures}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The counts, one line a sweep."""
+    lines = terminalreporter.config.stash.get(_TOLD, [])
+    if lines:
+        kind = "full" if terminalreporter.config.getoption("--full-faults") else "short"
+        terminalreporter.section(f"faults, {kind} sweep")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -31,7 +31,7 @@ from serving.live import Live
 from serving.live_status import LiveSettings
 from serving.recommender import Recommender
 from serving.warmup import warm_up
-from tests.faults.conftest import FaultScale
+from tests.faults.conftest import Sweep
 from tests.live_world import LiveShop, ask, bundle_of, digest_in
 from tests.release_world import user_tower
 from tests.serving.conftest import seal_bundle
@@ -290,13 +290,13 @@ def spoil(case: Case, shop: LiveShop, sound: Path) -> None:
     shop.release(digest)
 
 
-def sweep(fault_scale: FaultScale, shop: LiveShop, sound: Path, other: Path, every: int) -> int:
+def run_cases(sweep: Sweep, shop: LiveShop, sound: Path, other: Path, every: int) -> int:
     """Run every n-th case; how many were run."""
     live = Live(shop.store, LiveSettings(is_rehearsed=False))
     live.look()
     number, run, accepted = live.served().release.number, 0, []
     all_cases = list(cases(sound, other))
-    for case in all_cases[:: fault_scale.of(every, 1)]:
+    for case in all_cases[:: sweep.size(every, 1)]:
         spoil(case, shop, sound)
         live.look()
         status, newest = live.status(), shop.store.live()
@@ -310,24 +310,24 @@ def sweep(fault_scale: FaultScale, shop: LiveShop, sound: Path, other: Path, eve
         assert bundle_of(ask(live.served(), run), run) == 1, case
         shutil.rmtree(shop.inside(newest.bundle), ignore_errors=True)
     assert accepted == []
-    print(f"{run} of {len(all_cases)} spoilt bundles refused, each time the old release answered")
+    sweep.count(spoilt_bundles=run, of=len(all_cases), accepted=len(accepted))
     return run
 
 
-def test_spoilt_bundles_are_refused_and_the_old_release_answers(fault_scale: FaultScale, tmp_path: Path) -> None:
+def test_spoilt_bundles_are_refused_and_the_old_release_answers(sweep: Sweep, tmp_path: Path) -> None:
     shop = LiveShop(tmp_path)
     shop.release(1)
     sound, other = shop.folder(2), other_version(shop.folder(3))
     # Each of the two is sound in itself: what is refused is refused for what was done to it.
     for folder in (sound, other):
         warm_up(Recommender(Bundle.load(folder)))
-    run = sweep(fault_scale, shop, sound, other, every=6)
-    assert run >= fault_scale.of(60, 300)
+    run = run_cases(sweep, shop, sound, other, every=6)
+    assert run >= sweep.size(60, 300)
 
 
-def test_spoilt_scann_indexes_are_refused_and_the_old_release_answers(fault_scale: FaultScale, tmp_path: Path) -> None:
+def test_spoilt_scann_indexes_are_refused_and_the_old_release_answers(sweep: Sweep, tmp_path: Path) -> None:
     """The parts of a ScaNN index in place of the exact one; each is refused before ScaNN is given it."""
-    if not fault_scale.is_full:
+    if not sweep.is_full:
         pytest.skip("ScaNN imports TensorFlow where it is installed, which takes longer than the short sweep")
     shop = LiveShop(tmp_path)
     shop.release(1)
@@ -363,5 +363,5 @@ def test_spoilt_scann_indexes_are_refused_and_the_old_release_answers(fault_scal
                 assert [refused.number for refused in live.status().refused][-1] == newest.number
                 shutil.rmtree(shop.inside(newest.bundle), ignore_errors=True)
                 run += 1
-    print(f"{run} spoilt ScaNN indexes refused")
+    sweep.count(spoilt_indexes=run, accepted=0)
     assert run >= 100

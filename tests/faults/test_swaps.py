@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving.live import Live
 from serving.live_status import LiveSettings
-from tests.faults.conftest import FaultScale
+from tests.faults.conftest import Sweep
 from tests.live_world import LiveShop, ask, bundle_of
 
 ASKING = 4  # threads
@@ -43,8 +43,8 @@ def keep_asking(live: Live, bundle_by_release: dict[int, int], log: Log, done: t
         log.slowest_s = max(log.slowest_s, time.perf_counter() - began)
 
 
-def test_swaps_under_load(fault_scale: FaultScale, tmp_path: Path) -> None:
-    swaps, requests = fault_scale.of(12, 60), fault_scale.of(3_000, 100_000)
+def test_swaps_under_load(sweep: Sweep, tmp_path: Path) -> None:
+    swaps, requests = sweep.size(12, 60), sweep.size(3_000, 100_000)
     shop = LiveShop(tmp_path)
     bundle_by_release = {1: 1}
     shop.release(1)
@@ -71,16 +71,16 @@ def test_swaps_under_load(fault_scale: FaultScale, tmp_path: Path) -> None:
                 bundle_by_release[number] = bundle
                 shop.release(digests[bundle])
                 wait_for(lambda number=number: live.status().number == number)
-                time.sleep(fault_scale.of(0.02, 0.5))
+                time.sleep(0.5 if sweep.is_full else 0.02)
         finally:
             done.set()
             for thread in threads:
                 thread.join()
         status = live.status()
     failed = [line for log in logs for line in log.failed]
-    print(f"{sum(log.answers for log in logs):,} requests of {ASKING} threads over {status.swaps} swaps and {refused} "
-          f"refused releases: {len(failed)} failed, {sum(log.backwards for log in logs)} went back, the slowest took "
-          f"{1000 * max(log.slowest_s for log in logs):.0f} ms")
+    sweep.count(requests=sum(log.answers for log in logs), threads=ASKING, swaps=status.swaps, refused_releases=refused,
+                failed=len(failed), went_back=sum(log.backwards for log in logs),
+                slowest_ms=round(1000 * max(log.slowest_s for log in logs)))
     assert failed == []
     assert [log.backwards for log in logs] == [0] * ASKING
     assert sum(log.answers for log in logs) >= requests

@@ -38,6 +38,12 @@ def test_coverage_and_exposure_count_the_first_k_alone() -> None:
     assert m.coverage(top, 1, 5) == 1 / 5
 
 
+def test_shared_items_of_two_lists_whatever_their_order() -> None:
+    ours, theirs = np.array([[0, 1, 2], [3, -1, -1]], np.int32), np.array([[2, 5, 0], [-1, 3, -1]], np.int32)
+    assert m.shared_items(ours, theirs, 3).tolist() == [2, 1]  # where there is no item, nothing is shared
+    assert m.shared_items(ours, theirs, 1).tolist() == [0, 0]
+
+
 def test_exposure_figures_of_one_item_that_takes_all() -> None:
     got = m.exposure_figures(np.array([0, 8, 0, 0]), np.array([3, 0, 2, 1]))
     # Gini of (0, 0, 0, 8): (2 * 4 - 4 - 1) * 8 / (4 * 8) = 3/4. Item 1 was never bought, item 0 is the popular tenth.

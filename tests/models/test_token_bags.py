@@ -24,6 +24,12 @@ def test_rows_are_taken_in_the_order_asked_for(bags: TokenBags) -> None:
     assert len(bags.take(np.zeros(0, np.intp))) == 0
 
 
+def test_bags_are_emptied_in_place(bags: TokenBags) -> None:
+    kept = bags.only(np.array([False, True, True, False]))
+    assert listed(kept) == [[], [], [(7, 1), (2, 1), (5, 2)], []]
+    assert listed(bags.only(np.ones(4, bool))) == listed(bags)
+
+
 def test_frequent_tokens_are_numbered_anew_the_most_frequent_first(bags: TokenBags) -> None:
     """Token 7 is in three bags, 2 in two, 5 in one."""
     kept, count = bags.frequent(least=2, most=10)

@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from models import two_tower
 from models.batches import cut, epoch
 from models.demand import Demand
 from models.legacy_keras import tf
@@ -114,6 +116,27 @@ def test_sampled_softmax_learns_too(world: SnapshotData) -> None:
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
     # The id table got sparse gradients, which went to its own optimiser.
     assert model.sparse_optimizer.iterations.numpy() == 40
+
+
+def test_a_step_moves_no_row_of_a_large_table_that_it_does_not_touch(
+    world: SnapshotData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(two_tower, "LARGE_TABLE", 3)
+    model = new_model(world, SMALL.model_copy(update={"full_softmax_below": 0, "negatives": 1}))
+    model.train_step(one_batch(world))  # Adam would have moments for all rows now, and go on moving them
+    visits = Visits.of(world)
+    few = next(epoch(visits, cut(visits, 50).part(np.arange(1)), world.user_tokens, 3, 64, np.random.default_rng(0)))
+    tables = [model.items.tokens, model.items.ids, model.users.user]
+    before = [table.numpy() for table in tables]
+    tf.random.set_seed(5)  # the same negatives twice
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(few, training=True)
+    touched = [set(gradient.indices.numpy().tolist()) for gradient in tape.gradient(loss, tables)]
+    tf.random.set_seed(5)
+    model.train_step(few)
+    for table, old, rows in zip(tables, before, touched, strict=True):
+        moved = set(np.flatnonzero((table.numpy() != old).any(axis=1)).tolist())
+        assert 0 < len(moved) < len(old) and moved <= rows
 
 
 def test_empty_slots_change_nothing(world: SnapshotData, tmp_path: Path) -> None:

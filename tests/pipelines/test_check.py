@@ -74,6 +74,27 @@ CHANGES: list[tuple[dict, dict, tuple[str, str | None, str, int]]] = [
     ({"events": {"user_id": ["8"] * 5, "item_id": ["b1"] * 5, "event_type": ["view"] * 5,
                  "timestamp": ["2026-03-01T10:00:00Z"] * 5}}, {}, ("events", None, "repeated", 4)),
     ({"items": {"title": None, "category": None, "price": None}}, {}, ("items", None, "no-features", 3)),
+    ({"events": {"user_id": ["8"] * 5}}, {}, ("events", "user_id", "too-few", 5)),
+    ({"events": {"item_id": ["b1"] * 5}, "items": {"item_id": ["b1"], "title": ["Red bag"], "category": ["bags"],
+                                                   "price": [10.0]}}, {}, ("items", "item_id", "too-few", 1)),
+    ({"items": {"stock": ["many", "few", "none"]}}, {"columns": {"items": {"available": "stock"}}},
+     ("items", "available", "availability", 3)),
+    ({"events": {"user_id": ["007", "7", "8", "8 ", "007"]}}, {}, ("events", "user_id", "look-alike", 2)),
+    ({"events": {"event_type": ["purchase", "Purchase", "view", "view", "return"]}}, {},
+     ("events", "event_type", "look-alike", 1)),
+    ({"items": {"item_id": [f"b{n}" for n in range(1, 21)], "title": [f"t {n}" for n in range(20)],
+                "category": ["a"] * 20, "price": ["1.5"] * 19 + ["12,50 EUR"]}}, {},
+     ("items", "price", "almost-numbers", 1)),
+    ({"events": {"user_id": ["8", "9"] * 20, "item_id": ["b1", "b2"] * 20, "event_type": ["purchase"] * 40,
+                 "price": None, "timestamp": [
+                     *(f"2026-03-01T10:{n:02d}:00Z" for n in range(39)), "2026-05-01T10:00:00Z"]}}, {},
+     ("events", "timestamp", "stray-time", 1)),
+    # 20 events a day, up to a minute before midnight, for 29 days; then 8 a day for a week.
+    ({"events": {"user_id": ["8", "9"] * 318, "item_id": ["b1", "b2"] * 318, "event_type": ["purchase"] * 636,
+                 "price": None, "timestamp": [
+                     f"2026-{3 + d // 31:02d}-{d % 31 + 1:02d}T23:{59 - n}:00Z"
+                     for d in range(36) for n in range(20 if d < 29 else 8)]}}, {},
+     ("events", "timestamp", "low-volume", 56)),
     ({"users": {"user_id": pd.Series([], dtype="str"), "country": pd.Series([], dtype="str")}}, {},
      ("users", None, "no-rows", 0)),
 ]
@@ -86,7 +107,8 @@ def test_each_fault_is_named_with_table_column_and_count(write_shop, changes, sp
     named = next(f for f in report.faults if (f.table, f.column, f.rule, f.count) == fault)
     assert named.example and named.remedy
     # Nothing else is blamed, but for what follows from it.
-    follows = {"unknown-type", "repeated"} | ({"null-time"} if fault[2] == "missing-column" else set())
+    follows = {"unknown-type", "repeated", "too-few", "no-features"}
+    follows |= {"null-time"} if fault[2] == "missing-column" else set()
     assert {f.rule for f in report.faults} - follows == {fault[2]} - follows
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines import cli
@@ -21,7 +22,7 @@ from serving.store import ReleaseStore
 from tests.release_world import make_registered
 from tests.world import write_world
 
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = list(get_command(app).commands)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def test_the_help_of_every_command_shows_an_example(name: str) -> None:
     (["train.dropout=0.25", "train.blocks=1", "gate.min_recall=1e-3"],
      {"train": {"dropout": 0.25, "blocks": 1}, "gate": {"min_recall": 0.001}}),
     (['evaluate.baselines=["als"]', "evaluate.ks=[5, 10]"], {"evaluate": {"baselines": ["als"], "ks": [5, 10]}}),
+    (["train.search.steps=9", "train.search.seed=1", "train.seed=2"],
+     {"train": {"search": {"steps": 9, "seed": 1}, "seed": 2}}),
     # What is no JSON is text, and only the first = divides.
     (["register.intended_use=a=b, or so"], {"register": {"intended_use": "a=b, or so"}}),
     (["train.seed=1", "train.seed=2"], {"train": {"seed": 2}}),
@@ -101,9 +104,14 @@ def test_settings_are_read_as_json_or_text(pairs: list[str] | None, expected: di
     assert parse_settings(pairs) == expected
 
 
+def test_a_group_of_settings_has_no_value_of_its_own() -> None:
+    with pytest.raises(SettingsError, match=r"--set train.search.steps=9: search has the value 3 by another --set"):
+        parse_settings(["train.search=3", "train.search.steps=9"])
+
+
 # ingest and promote have no settings, so that one for them would change nothing in silence.
-@pytest.mark.parametrize("pair", ["nonsense", "train=3", "train.=3", ".dimension=3", "towers.dimension=3", "",
-                                  "ingest.days=3", "promote.force=true"])
+@pytest.mark.parametrize("pair", ["nonsense", "train=3", "train.=3", "train.search.=3", "train..steps=3",
+                                  ".dimension=3", "towers.dimension=3", "", "ingest.days=3", "promote.force=true"])
 def test_settings_of_another_form_are_refused_by_name(pair: str) -> None:
     with pytest.raises(SettingsError, match=r"write STAGE\.FIELD=VALUE") as error:
         parse_settings([pair])

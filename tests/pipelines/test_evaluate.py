@@ -90,7 +90,7 @@ def ranks(evaluated: Evaluated, model: str) -> list[int]:
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluated, Path]:
     """An evaluation without a champion, and the folder that it was made in."""
     home = tmp_path_factory.mktemp("home")
-    return evaluate(make_trained(home / "artifacts"), home / "store", SETTINGS, home / "artifacts"), home
+    return evaluate(make_trained(home / "artifacts"), ReleaseStore(home / "store"), SETTINGS, home / "artifacts"), home
 
 
 def test_the_challengers_ranks_are_those_of_arithmetic(first: tuple[Evaluated, Path]) -> None:
@@ -99,6 +99,9 @@ def test_the_challengers_ranks_are_those_of_arithmetic(first: tuple[Evaluated, P
     # To the new user all groups are alike and the prior decides: item 5 is sixth.
     assert ranks(evaluated, "two_tower") == [1] * 8 + [6]
     assert evaluated.metrics["recall@10"] == 1
+    masks = dict(zip(read_json(Path(evaluated.path) / "slices.json"), np.load(Path(evaluated.path) / "slices.npy"),
+                     strict=True))
+    assert masks["new_user"].tolist() == [False] * 8 + [True]
     assert evaluated.metrics["ndcg@10"] == pytest.approx((8 + 1 / np.log2(7)) / 9)
     document = read_json(Path(evaluated.path) / "metrics.json")
     assert document["two_tower"]["slices"]["new_user"] == {
@@ -139,22 +142,26 @@ def test_the_folder_holds_what_it_promises(first: tuple[Evaluated, Path]) -> Non
 
 def test_again_it_returns_what_was_sealed(first: tuple[Evaluated, Path]) -> None:
     evaluated, home = first
-    again = evaluate(evaluated.trained, home / "store", SETTINGS, home / "artifacts")
+    again = evaluate(evaluated.trained, ReleaseStore(home / "store"), SETTINGS, home / "artifacts")
     assert again == evaluated
-    other = evaluate(evaluated.trained, home / "store", SETTINGS.model_copy(update={"ks": (10,)}), home / "artifacts")
+    shorter = SETTINGS.model_copy(update={"ks": (10,)})
+    other = evaluate(evaluated.trained, ReleaseStore(home / "store"), shorter, home / "artifacts")
     assert other.key != evaluated.key
 
 
 def test_equal_inputs_give_equal_bytes(first: tuple[Evaluated, Path], tmp_path: Path) -> None:
     evaluated, _ = first
-    assert evaluate(make_trained(tmp_path), tmp_path / "store", SETTINGS, tmp_path).digest == evaluated.digest
+    again = evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
+    assert again.digest == evaluated.digest
 
 
 def test_a_champion_of_the_same_vectors_draws_level(tmp_path: Path) -> None:
     live = release(tmp_path / "store", tmp_path / "bundle", make_trained(tmp_path, "1" * 64))
-    evaluated = evaluate(make_trained(tmp_path), tmp_path / "store", SETTINGS, tmp_path)
+    evaluated = evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
     assert (evaluated.parent, evaluated.champion) == (1, live.bundle)
     assert ranks(evaluated, "champion") == ranks(evaluated, "two_tower")
+    # The nine who ask are shown the very same ten.
+    assert np.load(Path(evaluated.path) / "shared.npy").tolist() == [10] * 9
     assert "champion" not in evaluated.baselines
     assert read_json(Path(evaluated.path) / "models.json")[-1] == "champion"
 
@@ -163,7 +170,7 @@ def test_a_champion_has_rows_of_its_own_and_cannot_show_what_it_does_not_know(tm
     # In the champion's catalogue the ids of items 16 and 17 stand at one another's place and 18 is unknown.
     change = rename_items(i16="i17", i17="i16", i18="no longer sold")
     release(tmp_path / "store", tmp_path / "bundle", make_trained(tmp_path, "1" * 64), change=change)
-    evaluated = evaluate(make_trained(tmp_path), tmp_path / "store", SETTINGS, tmp_path)
+    evaluated = evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
     found = ranks(evaluated, "champion")
     # User 0 looks for i16, which the champion holds for one of group 1, with which the user has nothing to do: its
     # score is the prior .023 of row 17. Before it stand the six of group 0 left, i17 in i16's place among them (rows
@@ -179,7 +186,7 @@ def test_what_was_bought_of_items_unknown_to_the_champion_is_no_taste(tmp_path: 
     # All that user 3 has met, and users 7 and 11, is unknown: to the champion they are new.
     change = rename_items(i3="a", i7="b", i11="c", i15="d")
     release(tmp_path / "store", tmp_path / "bundle", make_trained(tmp_path, "1" * 64), change=change)
-    found = ranks(evaluate(make_trained(tmp_path), tmp_path / "store", SETTINGS, tmp_path), "champion")
+    found = ranks(evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path), "champion")
     # The prior alone: i19 comes after the fifteen of 0 to 18 that are known and unseen.
     assert found[3] == found[7] == 16
 
@@ -187,9 +194,9 @@ def test_what_was_bought_of_items_unknown_to_the_champion_is_no_taste(tmp_path: 
 def test_a_repeated_run_is_judged_against_the_release_before_it(tmp_path: Path) -> None:
     old, new = make_trained(tmp_path, "1" * 64), make_trained(tmp_path)
     live = release(tmp_path / "store", tmp_path / "old", old)
-    before = evaluate(new, tmp_path / "store", SETTINGS, tmp_path)
+    before = evaluate(new, ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
     release(tmp_path / "store", tmp_path / "new", new, number=2, change=lambda f: write_json(f / "provenance.json", 1))
-    assert evaluate(new, tmp_path / "store", SETTINGS, tmp_path) == before
+    assert evaluate(new, ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path) == before
     assert before.champion == live.bundle
 
 
@@ -197,7 +204,7 @@ def test_the_store_of_another_shop_is_refused(tmp_path: Path) -> None:
     change = rename_items(**{f"i{n}": f"other {n}" for n in range(ITEMS)})
     release(tmp_path / "store", tmp_path / "bundle", make_trained(tmp_path, "1" * 64), change=change)
     with pytest.raises(SettingsError, match="knows none of the snapshot's 40 items"):
-        evaluate(make_trained(tmp_path), tmp_path / "store", SETTINGS, tmp_path)
+        evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
     assert not list((tmp_path / "evaluate").iterdir())
 
 
@@ -206,7 +213,7 @@ def test_a_corrupt_champion_is_refused_not_skipped(tmp_path: Path) -> None:
     vectors = ReleaseStore(tmp_path / "store").bundle_path(live.bundle) / "item_vectors.npy"
     vectors.write_bytes(vectors.read_bytes()[:-1] + b"x")
     with pytest.raises(BundleRefused, match=r"item_vectors\.npy"):
-        evaluate(make_trained(tmp_path), tmp_path / "store", SETTINGS, tmp_path)
+        evaluate(make_trained(tmp_path), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
 
 
 def test_a_champions_users_are_encoded_with_its_own_vocabulary(tmp_path: Path) -> None:
@@ -250,7 +257,7 @@ def test_users_come_from_the_ingested_folder(tmp_path: Path) -> None:
 def test_a_window_with_nothing_to_ask_is_refused(tmp_path: Path) -> None:
     quiet = [(*event[:5], False) if event[4] == TEST else event for event in events()]
     with pytest.raises(DataError, match="no event of the test window is evaluated"):
-        evaluate(make_trained(tmp_path, shop=quiet), tmp_path / "store", SETTINGS, tmp_path)
+        evaluate(make_trained(tmp_path, shop=quiet), ReleaseStore(tmp_path / "store"), SETTINGS, tmp_path)
 
 
 def test_too_many_targets_are_sampled_the_same_way_each_time(tmp_path: Path) -> None:

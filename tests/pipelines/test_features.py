@@ -13,8 +13,12 @@ from pipelines.contracts import Ingested, Snapshot, Window
 from pipelines.errors import DataError
 from pipelines.features import FeatureSettings, features, split_by_time
 from pipelines.ingest import ingest
+from pipelines.item_texts import read_texts
+from pipelines.pictures import read_pictures
 from pipelines.shop_spec import ShopSpec
 from pipelines.snapshot import TEST, TRAIN, VALID, SnapshotData
+from serving.pictures import thumbnail
+from tests.picture_world import add_pictures
 from tests.world import write_world
 
 AS_OF = datetime(2026, 1, 26, tzinfo=UTC)
@@ -79,6 +83,21 @@ def test_targets_are_first_meetings_after_training(snapshot: Snapshot) -> None:
         context = data.histories.item[queries.start[number] : queries.end[number]]
         assert data.histories.item[event] not in context
     assert len(queries.target_event) == snapshot.test_targets > 0
+
+
+def test_words_and_pictures_are_in_the_order_of_the_items(tmp_path: Path) -> None:
+    shop = add_pictures(write_world(tmp_path / "in"))
+    # Whatever order the table comes in.
+    items = pd.read_parquet(shop / "items.parquet")
+    items.sample(frac=1, random_state=0).to_parquet(shop / "items.parquet", index=False)
+    made = Path(features(ingest(str(shop), Window(as_of=AS_OF), ShopSpec(), tmp_path), FeatureSettings(),
+                         tmp_path).path)
+    texts, found = read_texts(made), read_pictures(made)
+    assert texts is not None and found is not None
+    # Item 13 is a green bear (tests/world.py); yellow ones, every fourth, have no picture.
+    assert texts[13] == (["green", "bear", "number", "13"], ["bear", "green"])
+    assert found.rows.tolist() == [row for row in range(24) if row % 4 != 3]
+    assert (found.images[0] == thumbnail(items["image"][0], "it")).all()
 
 
 def test_the_future_changes_nothing(ingested: Ingested, snapshot: Snapshot, tmp_path: Path) -> None:

@@ -2,23 +2,29 @@
 
 import json
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import trial as trials
-from pipelines.contracts import Sealed, Verdict
+from pipelines.artifacts import MANIFEST, digest_of, folder_files, write_json
+from pipelines.contracts import Ingested, Sealed, Verdict
 from pipelines.errors import CorruptArtifact, VitrineError
 from pipelines.gate import gate
 from pipelines.gate_rules import GateSettings, at_least, metric_checks
 from pipelines.index import IndexSettings, index
 from pipelines.settings import Settings
-from pipelines.trial import largest_difference, slate_fault
+from pipelines.trial import largest_difference, slate_fault, trial
 from serving.recommender import Request, empty_history
-from tests.release_world import NO_TOKENS, NOW_US, history_of, make_registered, model_figures
+from serving.store import ReleaseStore
+from tests.release_world import NO_TOKENS, NOW_US, history_of, item_arrays, make_registered, model_figures
 
 
 def failed(checks) -> list[str]:
@@ -163,3 +169,92 @@ def test_the_largest_difference_by_hand() -> None:
     rows, scores = np.array([[0, 1]]), np.array([[2.0, 4.4]], np.float32)
     item_vectors, vectors = np.array([[1, 0], [0, 2]], np.float32), np.array([[2, 2]], np.float32)
     assert largest_difference(rows, scores, vectors, item_vectors) == pytest.approx(0.1, abs=1e-6)
+
+
+def resealed(sealed: Sealed, folder: Path, change: Callable[[Path], None]) -> Sealed:
+    """The bundle with a change, under a whole manifest and the digest that follows: what only a trial can find."""
+    shutil.copytree(sealed.path, folder)
+    change(folder)
+    (folder / MANIFEST).unlink()
+    files = folder_files(folder)
+    write_json(folder / MANIFEST, {"format": 1, "stage": "index", "key": sealed.key, "files": files})
+    return sealed.model_copy(update={"path": str(folder), "digest": digest_of(files)})
+
+
+def with_items(sealed: Sealed, folder: Path, items: pa.Table) -> Sealed:
+    """The same bundle of a shop whose own table of items is `items`."""
+    folder.mkdir()
+    pq.write_table(items, folder / "items.parquet")
+    evaluated = sealed.registered.evaluated
+    window = evaluated.trained.snapshot.window
+    ingested = Ingested(path=str(folder), key="0" * 64, digest="0" * 64, source="shop", window=window, events=1,
+                        items=1, users=1, days=1, first_event=window.as_of, last_event=window.as_of)
+    snapshot = evaluated.trained.snapshot.model_copy(update={"ingested": ingested})
+    trained = evaluated.trained.model_copy(update={"snapshot": snapshot})
+    return sealed.model_copy(update={"registered": sealed.registered.model_copy(update={
+        "evaluated": evaluated.model_copy(update={"trained": trained})})})
+
+
+def test_items_in_another_order_than_their_vectors_do_not_agree(tmp_path: Path, places: Settings) -> None:
+    # Every file is whole, every row has a vector, and every slate looks right: but the ids name other vectors.
+    def change(folder: Path) -> None:
+        items = pq.read_table(folder / "items.parquet")
+        pq.write_table(items.take([1, 0, *range(2, 40)]), folder / "items.parquet")
+
+    sealed = make_sealed(tmp_path, places)
+    assert failed(trial(sealed, 20, 1e-5)) == []
+    checks = trial(resealed(sealed, tmp_path / "mixed", change), 20, 1e-5)
+    assert failed(checks) == ["bundle_agrees"]
+    # User 1 bought i01, which the bundle takes for row 0 of another group: two thirds of the six points are left.
+    assert next(check.value for check in checks if check.name == "bundle_agrees") > 0.2
+
+
+def test_an_unavailable_item_in_any_slate_is_refused(tmp_path: Path, places: Settings) -> None:
+    def available(*gone: str) -> pa.Table:
+        ids = [f"i{row:02d}" for row in range(40)]
+        known = [False if i in gone else None if i == "i05" else True for i in ids]
+        return pa.table({"item_id": ids, "available": known})
+
+    sealed = make_sealed(tmp_path, places)
+    # The shop has everything, or says nothing against it.
+    checks = trial(with_items(sealed, tmp_path / "all", available()), 20, 1e-5)
+    assert (failed(checks), checks[-1].name, checks[-1].value) == ([], "unavailable_shown", 0.0)
+    # The best-seller i00 is gone, and the bundle does not know.
+    checks = trial(with_items(sealed, tmp_path / "gone", available("i00")), 20, 1e-5)
+    assert failed(checks) == ["unavailable_shown"]
+    assert "such as 'i00'" in checks[-1].reason
+    # A bundle that was made of that table does: its slates are whole without the item.
+    def change(folder: Path) -> None:
+        items = pq.read_table(folder / "items.parquet").append_column("available", available("i00")["available"])
+        pq.write_table(items, folder / "items.parquet")
+
+    knowing = resealed(with_items(sealed, tmp_path / "gone too", available("i00")), tmp_path / "knows", change)
+    assert failed(trial(knowing, 20, 1e-5)) == []
+
+
+def test_a_replay_shows_both_bundles_the_last_day(tmp_path: Path, places: Settings) -> None:
+    """The champion knows the prior alone, the challenger groups too; both answer 12 requests of the last day.
+
+    Each user had bought g and g + 4 of group g. The challenger shows the eight of the group that are left, g + 8 to
+    g + 36, then the two lowest rows of other groups; the champion the ten lowest rows but g and g + 4, which are those
+    of 0 to 11. In common: g + 8 and those two.
+    """
+    plain, _ = item_arrays()
+    plain[:, :4] = 0
+    champion = make_sealed(tmp_path, places, vectors=plain)
+    digest = ReleaseStore(places.store).add_bundle(Path(champion.path))
+    figures = model_figures(metrics={"recall@10": 0.2, "coverage@10": 0.5})
+    sealed = make_sealed(tmp_path, places, metrics=figures, parent=1, champion=digest)
+    quiet = gate(sealed, GateSettings(), places, tmp_path)
+    assert json.loads((Path(quiet.path) / "verdict.json").read_text())["replay"] is None
+    verdict = gate(sealed, GateSettings(replay_requests=100), places, tmp_path)
+    assert [check.passed for check in verdict.checks] == [check.passed for check in quiet.checks]
+    found = json.loads((Path(verdict.path) / "verdict.json").read_text())["replay"]
+    assert found == {
+        "requests": 12, "overlap": pytest.approx(0.3), "same_first": 0.0, "unchanged": 0.0,
+        "by_overlap": [0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0],
+        "new_items": 28,  # 12 to 39
+        "gone_items": 5,  # 3 to 7: the challenger's are 8 to 39 and the lowest 0, 1, 2
+    }
+    page = (Path(verdict.path) / "verdict.html").read_text()
+    assert "Replay of the last day" in page and "overlap@10 0.300" in page

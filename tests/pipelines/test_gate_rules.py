@@ -106,7 +106,7 @@ def share_passed(users: int, loss: float, verdicts: int) -> float:
 
 
 def test_error_rates_of_simulated_verdicts(record_property) -> None:
-    """What the gate promises (docs/decisions/0005), on 200 verdicts a cell: three standard errors are 4.6 % at 5 %."""
+    """What the gate promises (docs/decisions/0008), on 200 verdicts a cell: three standard errors are 4.6 % at 5 %."""
     rates = {(users, loss): share_passed(users, loss, 200)
              for users, loss in ((4000, 0.0), (4000, 0.05), (1000, 0.0), (1000, 0.05), (1000, 0.2), (250, 0.2))}
     for (users, loss), rate in rates.items():

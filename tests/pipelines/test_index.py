@@ -11,9 +11,12 @@ from pipelines import index as stage
 from pipelines.errors import DataError, VitrineError
 from pipelines.index import IndexSettings, efforts, index, provenance
 from pipelines.requests import requests_at_end, user_vectors
-from pipelines.search_spaces import Space
+from pipelines.search_spaces import Space, spaces
 from pipelines.settings import Settings
 from serving.bundle import Bundle
+from serving.index_files import IndexConfig
+from serving.recommender import Recommender
+from serving.retriever import open_retriever
 from tests.release_world import make_registered
 
 
@@ -26,6 +29,27 @@ def test_seals_a_bundle_that_opens_under_its_digest(tmp_path: Path, places: Sett
     assert bundle.provenance["registered"]["evaluated"]["trained"]["snapshot"]["items"] == 40
     assert [call[0] for call in told] == ["stage_run", "tag"]
     assert told[1][1][1] == {"vitrine.bundle_digest": sealed.digest}
+
+
+def test_words_and_pictures_have_indexes_of_their_own(tmp_path: Path, places: Settings, told: list) -> None:
+    sealed = index(make_registered(tmp_path, doors=True), IndexSettings(), places, tmp_path)
+    assert sealed.search_recalls == {"words": 1.0, "pictures": 1.0}
+    bundle = Bundle.load(sealed.path, sealed.digest)
+    assert (bundle.text_index, bundle.picture_index) == (IndexConfig(kind="exact"), IndexConfig(kind="exact"))
+    assert [answer.row for answer in Recommender(bundle).search("green n09", 2)] == [9, 1]
+    assert told[0][1][3] == {"index_recall@10": 1.0, "words_index_recall@10": 1.0, "pictures_index_recall@10": 1.0}
+
+
+def test_each_space_is_asked_by_those_who_will_ask_it(tmp_path: Path) -> None:
+    trained = make_registered(tmp_path, doors=True).evaluated.trained
+    shoppers, words, pictures = spaces(trained, Path(trained.path), 3)
+    assert (shoppers.folder, shoppers.files, shoppers.queries.shape) == ("index", ("item_vectors.npy",), (3, 5))
+    # Held out were items 0, 7, 14, 21, 28 and 35 by colour and number: every second, each in its own column of text.
+    assert words.queries[:, 5:].argmax(axis=1).tolist() == [0, 14, 28]
+    assert [block.shape for block in words.blocks(Path(trained.path))] == [(40, 5), (40, 40)]
+    assert pictures.queries.shape == (3, 3)
+    plain = make_registered(tmp_path).evaluated.trained
+    assert [space.asked_by for space in spaces(plain, Path(plain.path), 3)] == ["shoppers"]
 
 
 def test_the_digest_depends_on_neither_place_nor_clock(tmp_path: Path, places: Settings) -> None:
@@ -89,6 +113,19 @@ def test_scann_is_built_in_a_child_alike_each_time(many_items: Path, tmp_path: P
         (many_items / "index").rename(tmp_path / f"index{len(built)}")
     assert built[0] == built[1]
     assert {"index.json", "scann_assets.pbtxt", "dataset.npy"} <= built[0].keys()
+
+
+def test_scann_over_words_searches_both_blocks(many_items: Path) -> None:
+    rng = np.random.default_rng(3)
+    np.save(many_items / "item_text.npy", rng.normal(size=(2000, 7)).astype(np.float32))
+    space = Space("words", "text_index", ("item_vectors.npy", "item_text.npy"), rng.normal(size=(20, 16)).astype("f4"))
+    assert stage._build_apart(many_items, space, IndexSettings(recall_target=0.9)) >= 0.9
+    config = IndexConfig.model_validate_json((many_items / "text_index/index.json").read_text())
+    blocks = space.blocks(many_items)
+    rows, scores = open_retriever(many_items / "text_index", config, *blocks).search(space.queries, 5)
+    whole = np.concatenate(blocks, axis=1)
+    assert scores == pytest.approx(np.einsum("qkd,qd->qk", whole[rows], space.queries), abs=1e-4)
+    assert (scores.min(axis=1) > np.median(space.queries @ whole.T, axis=1)).all()
 
 
 @pytest.mark.parametrize(("code", "said"), [

@@ -108,8 +108,8 @@ def test_a_source_that_changes_while_it_is_read_is_refused(write_shop, tmp_path,
     shop = write_shop()
     looked = check.inspect
 
-    def inspect_and_write(source, spec):
-        report = looked(source, spec)
+    def inspect_and_write(source, spec, as_of):
+        report = looked(source, spec, as_of)
         items = pd.read_parquet(shop / "items.parquet")
         items.assign(price=1.0).to_parquet(shop / "items.parquet", index=False)
         return report
@@ -143,9 +143,11 @@ def test_same_input_twice_is_the_same_bytes_in_time_and_source_order(log, start,
     with tempfile.TemporaryDirectory() as folder:
         shop = Path(folder, "shop")
         shop.mkdir()
+        # Two customers of the day before: a log of a single one is refused.
+        whole = [("d", "x", -1440), ("e", "y", -1440), *log]
         pd.DataFrame({
-            "user_id": [u for u, _, _ in log], "item_id": [i for _, i, _ in log], "position": range(len(log)),
-            "timestamp": pd.DatetimeIndex([begin + pd.Timedelta(minutes=m) for _, _, m in log]).as_unit("us"),
+            "user_id": [u for u, _, _ in whole], "item_id": [i for _, i, _ in whole], "position": range(-2, len(log)),
+            "timestamp": pd.DatetimeIndex([begin + pd.Timedelta(minutes=m) for _, _, m in whole]).as_unit("us"),
         }).to_parquet(shop / "events.parquet", index=False)
         pd.DataFrame({"item_id": list("xyz"), "colour": list("rgb")}).to_parquet(shop / "items.parquet", index=False)
         window = Window(start=(begin + pd.Timedelta(minutes=start)).to_pydatetime(),
@@ -157,6 +159,8 @@ def test_same_input_twice_is_the_same_bytes_in_time_and_source_order(log, start,
             return
         one, two = (ingest(str(shop), window, ShopSpec(), Path(folder, root)) for root in ("one", "two"))
         assert one.digest == two.digest
+        # Rows in are rows kept and rows counted.
+        assert (one.events, one.events_before + one.events + one.events_after) == (len(kept), len(whole))
         assert folder_files(Path(one.path)) == folder_files(Path(two.path))
         assert events_of(one.path)["position"].tolist() == [p for _, p in kept]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipelines.errors import DataError
-from pipelines.pictures import pictures
+from pipelines.pictures import pictures, read_pictures, write_pictures
 from serving.pictures import thumbnail
 from tests.picture_world import products
 
@@ -47,3 +47,33 @@ def test_a_damaged_picture_is_named_by_column_and_row(column: pd.Series) -> None
     column[2] = b"no picture"
     with pytest.raises(DataError, match=r"items\.photo, row 2: 10 bytes are no readable image"):
         pictures(column)
+
+
+KINDS = (("photo", "image"), ("back", "image"), ("price", "numeric"))
+
+
+@pytest.mark.parametrize(("shown", "column"), [("back", "back"), ("photo", "photo"), (None, "photo"), ("url", "photo")])
+def test_a_snapshot_holds_the_picture_that_people_are_shown(tmp_path: Path, shown: str | None, column: str) -> None:
+    files = products(4, seed=0)[0]
+    items = pd.DataFrame({"photo": [None, files[0], None, files[1]], "back": [files[2], None, None, files[3]],
+                          "price": 1.0, "url": "https://shop/1.jpg"})
+    assert write_pictures(items, KINDS, shown, tmp_path) == 2
+    found = read_pictures(tmp_path)
+    assert found is not None and isinstance(found.images, np.memmap)
+    assert found.rows.tolist() == {"photo": [1, 3], "back": [0, 3]}[column]
+    for row, image in zip(found.rows, found.images, strict=True):
+        assert (image == thumbnail(items[column][row], "it")).all()
+
+
+def test_a_damaged_picture_of_a_catalogue_is_named_by_its_row(tmp_path: Path) -> None:
+    items = pd.DataFrame({"photo": [None, None, b"no picture"]})
+    with pytest.raises(DataError, match=r"items\.photo, row 2: 10 bytes"):
+        write_pictures(items, KINDS[:1], None, tmp_path)
+
+
+@pytest.mark.parametrize("kinds", [KINDS[2:], KINDS[:1]])
+def test_a_shop_without_pictures_has_no_file(tmp_path: Path, kinds: tuple[tuple[str, str], ...]) -> None:
+    items = pd.DataFrame({"photo": [None, None], "price": [1.0, 2.0]})
+    assert write_pictures(items, kinds, "photo", tmp_path) == 0
+    assert read_pictures(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []

@@ -45,6 +45,15 @@ def test_settings_of_a_stage_name_the_key_and_the_value() -> None:
         wrong.of_stage("train", TrainSettings)
 
 
+def test_settings_of_search_are_settings_of_the_training() -> None:
+    chosen = RetrainParams(source="x", as_of=AS_OF, settings={"train": {"search": {"steps": 9}, "dimension": 32}})
+    found = chosen.of_stage("train", TrainSettings)
+    assert (found.search.steps, found.search.batch, found.dimension) == (9, 512, 32)
+    wrong = RetrainParams(source="x", as_of=AS_OF, settings={"train": {"pictures": {"filters": 9}}})
+    with pytest.raises(SettingsError, match=r"train\.pictures\.filters = 9: Extra inputs are not permitted"):
+        check_settings(wrong)
+
+
 @pytest.mark.parametrize("stage", ["features", "train", "evaluate", "register", "index", "gate"])
 def test_wrong_settings_are_refused_before_anything_runs(stage: str) -> None:
     check_settings(RetrainParams(source="x", as_of=AS_OF, settings={stage: {}}))

@@ -115,9 +115,9 @@ def test_texts_and_pictures(shop: Shop, tmp_path: Path) -> None:
     assert shop.items["description"].str.count(r"\.(?: |$)").between(3, 3).all()
     assert not shop.items["description"].str.contains(r"  |\ba [aeiou]|\{|\}", regex=True).any()
     pictures = [Image.open(io.BytesIO(image)) for image in shop.items["image"]]
-    assert {(p.format, p.size, p.mode) for p in pictures} == {("PNG", (64, 64), "RGB")}
+    assert {(p.format, p.size, p.mode) for p in pictures} == {("JPEG", (256, 256), "RGB")}
     # The middle of a knit shows its colour: scarlet has far more red than blue, cobalt the reverse.
-    seen = shop.items.assign(rgb=[np.asarray(p)[28:36, 28:36].mean(axis=(0, 1)) for p in pictures])
+    seen = shop.items.assign(rgb=[np.asarray(p)[112:144, 112:144].mean(axis=(0, 1)) for p in pictures])
     for colour, strong, weak in (("scarlet", 0, 2), ("cobalt", 2, 0)):
         one = seen[(seen["category"] == "knitwear") & (seen["colour"] == colour)]["rgb"].tolist()
         assert one

@@ -24,6 +24,12 @@ def test_kinds_by_type():
     }
 
 
+def test_what_says_what_may_be_shown_is_no_feature():
+    # It tells of today and not of the past; words by that name, which nobody declared, are words.
+    assert kinds_of({"available": [True, False], "colour": ["red", "blue"]}) == {"colour": "categorical"}
+    assert kinds_of({"available": ["online", "in shops"]}) == {"available": "categorical"}
+
+
 def test_nearly_distinct_strings_are_text_with_words_and_identifiers_without():
     rows = 100
     table = {

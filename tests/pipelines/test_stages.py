@@ -16,22 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipelines.artifacts import verify
+from pipelines.artifacts import read_json, verify
 from pipelines.contracts import Origin
 from pipelines.retrain import STAGES, RetrainParams, run_stage
 from pipelines.settings import Settings
+from serving.bundle import Bundle
+from serving.encoding import History, encode
+from serving.image_encoder import ImageEncoder
+from serving.pictures import thumbnail
+from serving.query_encoder import QueryEncoder
+from serving.recommender import Recommendation, Recommender
 from serving.store import ReleaseStore
+from serving.user_tower import UserTower
+from tests.picture_world import add_pictures
 from tests.world import write_world
 
 ORIGIN = Origin(actor="tester", reason="weekly")
 # Two epochs learn little of 24 items: thresholds are low, for here the verdict only has to be an acceptance.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "features": {"visits": 8, "valid_share": 0.2, "test_share": 0.2},
-    "train": {"dimension": 8, "blocks": 1, "max_epochs": 2, "steps": 8},
+    "train": {"dimension": 8, "blocks": 1, "max_epochs": 2, "steps": 8,
+              "search": {"text_dimension": 16, "steps": 60, "batch": 32},
+              "pictures": {"dimension": 8, "fine_filters": 16, "coarse_filters": 16, "patches": 2000}},
     "evaluate": {"ks": [10], "bootstrap_samples": 20},
     "index": {"recall_queries": 20},
     "gate": {"min_recall": 0.001, "baseline_ratio": 0.01, "min_coverage": 0.0, "trial_histories": 3},
@@ -91,7 +102,7 @@ class Chain:
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     home = tmp_path_factory.mktemp("home")
-    shop = write_world(home / "shop", users=60)
+    shop = add_pictures(write_world(home / "shop", users=60))
     params = RetrainParams(source=str(shop), as_of=datetime(2026, 1, 25, tzinfo=UTC), settings=SETTINGS)
     places = Settings(home=home, artifacts=home / "artifacts", store=home / "store",
                       mlflow_uri=f"sqlite:///{home / 'mlflow.db'}")
@@ -162,6 +173,45 @@ def test_the_clean_run_ends_in_one_release_of_what_was_trained(chain: Chain) -> 
     assert aliases(chain.places) == {"challenger": "1", "champion": "1"}
 
 
+def test_every_question_is_answered_with_the_scores_of_the_training_s_own_files(chain: Chain) -> None:
+    """Offline: matrices and towers of the train stage, and the snapshot's pictures. Served: the sealed bundle."""
+    trained, snapshot = (Path(chain.contracts[stage]["path"]) for stage in ("train", "features"))
+    served = Recommender(Bundle.load(chain.contracts["index"]["path"]))
+    vectors, inputs, text = (np.load(trained / f"{name}.npy") for name in ("item_vectors", "item_inputs", "item_text"))
+
+    def agree(found: list[Recommendation], scores: np.ndarray) -> None:
+        assert [answer.score for answer in found] == pytest.approx(scores[[a.row for a in found]].tolist(), abs=1e-5)
+        # Best first, of all that may be shown.
+        assert [answer.score for answer in found] == pytest.approx(
+            np.sort(scores[np.isfinite(scores)])[::-1][: len(found)].tolist(), abs=1e-5)
+
+    words = served.search("green bear number 13", 24)
+    agree(words, np.concatenate([vectors, text], axis=1) @ QueryEncoder.load(trained).vector("green bear number 13"))
+    assert words[0].row == 13
+
+    behaviour = vectors[:, :-1] / np.linalg.norm(vectors[:, :-1], axis=1, keepdims=True)
+    cosine = behaviour @ behaviour[5]
+    cosine[5] = -np.inf
+    agree(served.similar(5, 23), cosine)
+
+    types = read_json(snapshot / "spec.json")["event_types"]
+    visit = History(np.array([3, 4], np.int32), np.zeros(2, np.int64),
+                    np.full(2, types.index("purchase"), np.int16), np.ones(2, np.float32))
+    user = UserTower(trained / "user_tower.tflite").vectors(
+        encode([visit], np.zeros(1, np.int64), np.zeros((1, 1), np.int32), inputs, served.bundle.limits))
+    scores = vectors @ user[0]
+    scores[[3, 4]] = -np.inf
+    agree(served.basket([3, 4], 22), scores)
+
+    image = pd.read_parquet(chain.params.source + "/items.parquet")["image"][2]
+    pictured = np.full(24, -np.inf)
+    pictured[np.load(snapshot / "picture_rows.npy")] = np.load(trained / "picture_vectors.npy") @ ImageEncoder(
+        trained / "image_encoder.tflite").vectors(thumbnail(image, "it")[None])[0]
+    shown = served.search_image(image, 18)
+    agree(shown, pictured)
+    assert shown[0].score == pytest.approx(1, abs=1e-5)  # its own picture, or one that is drawn alike
+
+
 def test_a_second_run_returns_the_same_contracts_and_makes_nothing(chain: Chain) -> None:
     files_before, runs_before = files(chain.places), sorted(run.info.run_id for run in runs(chain.places))
     contract: Mapping[str, Any] | None = None
@@ -201,7 +251,7 @@ def test_a_killed_training_leaves_nothing_and_is_trained_again(chain: Chain, fre
     verify(Path(contract["path"]))
     # Not the same bytes: a SavedModel holds generated names. The same towers.
     assert {**contract, "path": "", "digest": ""} == {**clean, "path": "", "digest": ""}
-    for name in ("item_vectors", "item_inputs"):
+    for name in ("item_vectors", "item_inputs", "item_text", "picture_vectors"):
         np.testing.assert_allclose(np.load(Path(contract["path"]) / f"{name}.npy"),
                                    np.load(Path(clean["path"]) / f"{name}.npy"), rtol=1e-4, atol=1e-5)
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -20,9 +21,10 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import tracking
 from pipelines.contracts import Check, Evaluated, Registered, Sealed, Snapshot, Trained, Verdict, Window
-from pipelines.errors import TrackingError
+from pipelines.errors import CorruptArtifact, TrackingError
 from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, flat, metric_name, numbers
 from pipelines.settings import Settings
+from serving.release import Release
 
 WIDTH = 3
 
@@ -86,8 +88,6 @@ def children(client: MlflowClient, written: dict[str, str]) -> list[mlflow.entit
 
 
 def as_registered(written: dict[str, str], tmp_path: Path) -> Registered:
-    from datetime import UTC, datetime
-
     artifact = {"path": str(tmp_path), "key": "k", "digest": "d"}
     snapshot = Snapshot(**artifact, window=Window(as_of=datetime(2011, 12, 10, tzinfo=UTC)), users=1, items=1, events=1,
                         train_events=1, valid_targets=1, test_targets=1)
@@ -95,6 +95,13 @@ def as_registered(written: dict[str, str], tmp_path: Path) -> Registered:
                       valid_recall_at_10=0.5)
     evaluated = Evaluated(**artifact, trained=trained, parent=None, champion=None, metrics={}, baselines={})
     return Registered(**artifact, evaluated=evaluated, **written)
+
+
+def released(registered: Registered, number: int, bundle: str) -> Release:
+    moment = datetime(2011, 12, 10, tzinfo=UTC)
+    return Release(number=number, parent=number - 1, bundle=bundle * 32, training="a" * 64, verdict="b" * 64,
+                   as_of=moment, actor="tester", reason="test", created_at=moment, metrics={},
+                   run_id=registered.run_id, model_name=registered.model_name, model_version=registered.model_version)
 
 
 def check_whole(places: Settings, record: RetrainRecord, written: dict[str, str]) -> None:
@@ -170,7 +177,7 @@ def test_a_run_cut_short_is_finished_by_the_retry(places: Settings, record: Retr
     """Cut while the model is logged and half of it is there, or later, when only the version is missing."""
     broken = {"model": replace(record, model=replace(record.model, saved_model=record.files / "gone")),
               "stages": replace(record, stages=[StageRecord("train", {"rate": Unwritable()}, {})])}
-    with pytest.raises(OSError, match=r"gone|no space left"):
+    with pytest.raises((OSError, CorruptArtifact), match=r"gone|no space left"):
         tracking.record_retrain(broken[cut], places)
     client = client_of(places)
     experiment = client.get_experiment_by_name(places.experiment)
@@ -219,17 +226,17 @@ def test_champion_follows_the_release_log_and_never_an_older_release(
     def champion() -> str:
         return str(client.get_model_version_by_alias("vitrine", "champion").version)
 
-    tracking.promoted(old, 41, "b1", places)
+    tracking.promoted(released(old, 41, "b1"), places)
     assert champion() == old.model_version
-    tracking.promoted(new, 42, "b2", places)
-    tracking.promoted(old, 41, "b1", places)  # a late retry
+    tracking.promoted(released(new, 42, "b2"), places)
+    tracking.promoted(released(old, 41, "b1"), places)  # a late retry
     assert champion() == new.model_version
-    tracking.promoted(old, 43, "b1", places)  # a rollback
-    tracking.promoted(old, 41, "b1", places)  # a very late retry keeps the newer number
-    tracking.promoted(new, 42, "b2", places)
+    tracking.promoted(released(old, 43, "b1"), places)  # a rollback
+    tracking.promoted(released(old, 41, "b1"), places)  # a very late retry keeps the newer number
+    tracking.promoted(released(new, 42, "b2"), places)
     assert champion() == old.model_version
     assert client.get_run(old.run_id).data.tags["vitrine.release"] == "43"
-    assert client.get_model_version("vitrine", old.model_version).tags["vitrine.bundle_digest"] == "b1"
+    assert client.get_model_version("vitrine", old.model_version).tags["vitrine.bundle_digest"] == "b1" * 32
 
 
 def test_a_deleted_run_is_named(places: Settings, record: RetrainRecord, tmp_path: Path) -> None:

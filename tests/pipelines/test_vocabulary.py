@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
 
-from pipelines.vocabulary import HASH_BUCKETS, fit_fields, split_value, token_bags, token_slots
+from pipelines.vocabulary import HASH_BUCKETS, fit_fields, token_bags, token_slots
+from serving.tokens import split_value
 
 TABLE = pd.DataFrame({
     "brand": ["Aria", "Bon", None, "Cleo"],

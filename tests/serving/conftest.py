@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.artifacts import FORMAT, MANIFEST, folder_files, write_json
 from serving.bundle import write_bundle
-from serving.bundle_files import INDEX_CONFIG
+from serving.bundle_files import CONFIG, INDEX, PICTURE_INDEX, TEXT_INDEX
 from tests.release_world import make_registered
 
 
@@ -16,16 +16,23 @@ def seal_bundle(folder: Path) -> Path:
     return folder
 
 
-def make_bundle(tmp_path: Path, name: str = "bundle", note: str = "") -> Path:
-    """A new bundle; another `note` gives another digest."""
-    trained = make_registered(tmp_path / "artifacts").evaluated.trained
+def make_bundle(tmp_path: Path, name: str = "bundle", note: str = "", doors: bool = False) -> Path:
+    """A new bundle; another `note` gives another digest, with `doors` it answers words and pictures too."""
+    trained = make_registered(tmp_path / "artifacts", doors=doors).evaluated.trained
     folder = tmp_path / name
     folder.mkdir()
     write_bundle(folder, Path(trained.path), Path(trained.snapshot.path), {"note": note})
-    write_json(folder / INDEX_CONFIG, {"kind": "exact"})
+    for index in (INDEX, TEXT_INDEX, PICTURE_INDEX) if doors else (INDEX,):
+        write_json(folder / index / CONFIG, {"kind": "exact"})
     return seal_bundle(folder)
 
 
 @pytest.fixture
 def bundle_folder(tmp_path: Path) -> Path:
     return make_bundle(tmp_path)
+
+
+@pytest.fixture
+def searchable_folder(tmp_path: Path) -> Path:
+    """A bundle that answers words and pictures too, see tests/door_world.py."""
+    return make_bundle(tmp_path, "searchable", doors=True)

@@ -103,7 +103,8 @@ def test_pickled_arrays_are_refused(bundle_folder: Path) -> None:
 
 @pytest.mark.parametrize(("field", "value", "fault"), [
     ("visits", 0, "visits"), ("visits", 6, "one of them has to take the 6 visits"), ("visits", 4, "takes 5 slots"),
-    ("event_types", [], "event_types"), ("event_types", ["purchase", "b"], r"types as float32 \[-1, 5, 1\]"),
+    ("event_types", [], "event_types"), ("event_types", ["purchase", "view"], r"types as float32 \[-1, 5, 1\]"),
+    ("event_types", ["a", "b"], r"weighs events \['purchase'\] of"),
     ("user_slots", 2, r"user as int32 \[-1, 1\]"), ("user_slots", "1000000", "user_slots"),
     ("display", {"title": "nme"}, "lacks the columns"), ("display", {"secret": "name"}, "secret"),
 ])

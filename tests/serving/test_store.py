@@ -227,7 +227,7 @@ def test_killed_while_it_adds_a_bundle_leaves_readers_whole(tmp_path: Path, copi
         os.kill(adder.pid, signal.SIGKILL)
     assert store.live() == live
     assert Bundle.load(store.bundle_path(live.bundle), live.bundle).provenance == {"note": "old"}
-    whole = [path.name for path in (store.root / "bundles").iterdir() if not path.name.startswith(".")]
+    whole = [path.name for path in (tmp_path / "store/bundles").iterdir() if not path.name.startswith(".")]
     assert whole == [live.bundle]
     # And the next attempt is not hindered by what the killed one left.
     assert Bundle.load(store.bundle_path(store.add_bundle(new))).provenance == {"note": "new"}

@@ -1,0 +1,59 @@
+"""Commands of the online process: serve, keys. What they need is imported when they run."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from pipelines.errors import SettingsError
+from pipelines.settings import load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    shop: Annotated[str | None, typer.Option(help="Whose releases. Default: the only shop of the store.")] = None,
+    host: Annotated[str, typer.Option(help="Address; others than the loopback need keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="That answer at once.")] = 4,
+) -> None:
+    """Answer over HTTP from the live release, and follow the release log; ends on Ctrl-C.
+
+    The session store is VITRINE_SESSIONS (a file, or redis://), keys of clients are in the file VITRINE_API_KEYS,
+    events are laid down in VITRINE_LANDING for the next ingest. /openapi.json describes all routes.
+
+    Example: `vitrine serve --port 8000`
+    """
+    from pipelines.serve import serve as run
+    from serving.api.settings import ApiSettings
+
+    access = logging.getLogger("vitrine.access")
+    access.propagate = False  # its lines are JSON, for programs
+    access.addHandler(logging.StreamHandler(sys.stdout))
+    run(load_settings(), shop, host, port, ApiSettings(threads=threads))
+
+
+@app.command()
+def keys(
+    file: Annotated[Path, typer.Argument(help="File of keys; made where there is none.")],
+    name: Annotated[str, typer.Option(help="Of the client, as logs and metrics call it.")],
+    scopes: Annotated[str, typer.Option(help="Of serve, events and operate, with commas.")] = "serve,events",
+    per_second: Annotated[float, typer.Option(help="Requests a second, on average.")] = 100.0,
+    burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 200,
+) -> None:
+    """Make a key for a client of the API: it is shown once, the file keeps its SHA-256 alone.
+
+    Example: `vitrine keys .vitrine/keys.json --name shop --scopes serve,events`
+    """
+    from serving.api.keys import SCOPES, KeyRing, Scope, new_key, save
+
+    wanted = tuple(scope.strip() for scope in scopes.split(","))
+    if not set(wanted) <= set(SCOPES):
+        raise SettingsError(f"--scopes {scopes}: give some of {', '.join(SCOPES)}, with commas")
+    known = KeyRing.load(file).clients if file.exists() else ()
+    key, client = new_key(name, cast("tuple[Scope, ...]", wanted), per_second, burst)
+    save(KeyRing([*known, client]), file)
+    print(key)

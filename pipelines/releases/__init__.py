@@ -1,0 +1,1 @@
+"""What people do with releases: look, compare, roll back, verify, clean."""

@@ -1,0 +1,94 @@
+"""The online process of one shop, put together from the installation's settings: `vitrine serve`."""
+
+import ipaddress
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from pipelines.errors import SettingsError
+from pipelines.releases.opening import one_shop, open_store
+from pipelines.settings import Settings
+from serving.api.app import create_app
+from serving.api.keys import KeyRing
+from serving.api.settings import ApiSettings
+from serving.housekeeping import Housekeeping
+from serving.landing import LandingFolder
+from serving.lease_keeper import LeaseKeeper
+from serving.live import Live
+from serving.live_status import LiveSettings
+from serving.service import Service
+from serving.sessions.opening import open_sessions
+
+log = logging.getLogger("vitrine.serve")
+_CONNECTIONS = 512  # beyond it the server itself answers 503
+_KEEP_ALIVE_S = 15
+
+
+@dataclass(frozen=True)
+class Process:
+    """What serves a shop."""
+
+    shop: str
+    app: FastAPI
+    service: Service
+    keys: KeyRing
+
+
+@contextmanager
+def opened(places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings) -> Iterator[Process]:
+    """The process of a shop, following its release log; closed on leaving.
+
+    Raises:
+        SettingsError: there is no such shop, or the file of keys is none.
+    """
+    name = one_shop(places, shop)
+    keys = KeyRing.load(places.api_keys) if places.api_keys is not None else KeyRing()
+    store = open_store(places.of_shop(name))
+    with ExitStack() as closing:
+        leases = LeaseKeeper(store.leases)
+        closing.callback(leases.end)
+        sessions = open_sessions(places.sessions_of(name), prefix=f"vitrine:{name}")
+        closing.callback(sessions.close)
+        landing = LandingFolder(places.landing_of(name))
+        closing.enter_context(Housekeeping(sessions, landing))
+        following = closing.enter_context(Live(store, live, renew=leases))
+        service = Service(following, sessions, landing=landing)
+        yield Process(name, create_app(service, api, keys), service, keys)
+
+
+def serve(places: Settings, shop: str | None, host: str, port: int, api: ApiSettings) -> None:
+    """Serve until the process is told to end.
+
+    Raises:
+        SettingsError: see `opened`; or others than this machine could ask without a key.
+    """
+    import uvicorn
+
+    with opened(places, shop, api, LiveSettings()) as process:
+        check_host(host, process.keys)
+        status = process.service.live.status()
+        answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"
+        log.info("serving %s at http://%s:%d, %s", process.shop, host, port, answers)
+        if not process.keys.clients:
+            log.info("no keys are configured: whoever can reach this loopback address may ask everything")
+        uvicorn.run(process.app, host=host, port=port, workers=1, access_log=False, server_header=False,
+                    timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS, log_level="warning",
+                    loop="uvloop", http="httptools", timeout_graceful_shutdown=10)
+
+
+def check_host(host: str, keys: KeyRing) -> None:
+    """Refuse to serve others than this machine without keys.
+
+    Raises:
+        SettingsError: the address is not of the loopback interface, and nobody needs a key.
+    """
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback and not keys.clients:
+        raise SettingsError(f"--host {host} can be reached by others, and no keys are configured: make some with "
+                            "`vitrine keys FILE --name shop`, and set VITRINE_API_KEYS to that file")

@@ -1,0 +1,57 @@
+"""What Prometheus reads at /metrics."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serving.answers import Accepted, Slate
+from serving.live_status import Status
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Counters of one process, apart from those of any other app in it."""
+
+    def __init__(self) -> None:
+        own = self.registry = CollectorRegistry()
+        self.requests = Counter("vitrine_requests", "Requests by route and status.", ("route", "method", "status"),
+                                registry=own)
+        self.seconds = Histogram("vitrine_request_seconds", "Seconds from the request's head to the answer's end.",
+                                 ("route",), buckets=_SECONDS, registry=own)
+        self.in_flight = Gauge("vitrine_in_flight", "Requests being answered.", registry=own)
+        self.refused = Counter("vitrine_refused", "Requests refused before they were read.", ("code",), registry=own)
+        self.slates = Counter("vitrine_slates", "Answers by kind of question, search and variant.",
+                              ("question", "search", "variant"), registry=own)
+        self.fallbacks = Counter("vitrine_fallback_items", "Best-sellers in places that the model could not fill.",
+                                 registry=own)
+        self.degraded = Counter("vitrine_degraded", "Answers with a notice, such as of a session store that is down.",
+                                registry=own)
+        self.events = Counter("vitrine_events", "Events brought, by what became of them.", ("outcome",), registry=own)
+        self.release = Gauge("vitrine_live_release", "Number of the release that answers; 0 before the first.",
+                             registry=own)
+        self.newest = Gauge("vitrine_newest_release", "Number of the newest release of the log.", registry=own)
+        self.loading = Gauge("vitrine_load_seconds", "What it took to open the release that answers.", registry=own)
+        self.refused_releases = Gauge("vitrine_refused_releases", "Releases that failed a check.", registry=own)
+
+    def saw(self, question: str, slate: Slate) -> None:
+        """Count an answer."""
+        self.slates.labels(question, slate.filtered.search, slate.variant or "").inc()
+        self.fallbacks.inc(sum(item.is_fallback for item in slate.items))
+        if slate.notices:
+            self.degraded.inc()
+
+    def watch(self, live: Status) -> None:
+        """Take over how the release log is followed."""
+        self.release.set(live.number or 0)
+        self.newest.set(live.newest or 0)
+        self.loading.set(live.load_s or 0)
+        self.refused_releases.set(len(live.refused))
+
+    def took(self, accepted: Accepted) -> None:
+        """Count events."""
+        self.events.labels("accepted").inc(accepted.accepted)
+        self.events.labels("repeated").inc(accepted.repeated)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        return generate_latest(self.registry)

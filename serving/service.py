@@ -1,0 +1,246 @@
+"""Everything that an answer needs, without HTTP: the live release, the session store and the rules of the house.
+
+The API and the storefront are thin over it. Every answer is of one release, whatever is promoted meanwhile.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipelines.contracts import Document
+from pipelines.errors import DataError, NothingLive, Unanswerable
+from serving import answers, questions
+from serving.asked import Asked, UnknownItem
+from serving.diversity import diversified
+from serving.encoding import Floats, History
+from serving.filters import Filters, allowed, rows_of
+from serving.finder import Found
+from serving.live_views import Live, Views
+from serving.profile import profile_of, seen
+from serving.query_text import MAX_CHARACTERS
+from serving.recommender import Request, empty_history
+from serving.sessions.contract import SessionStore
+from serving.shoppers import Landing, Shoppers
+from serving.view import ReleaseView
+
+NO_FILTERS = Filters()
+
+
+class ServiceSettings(Document):
+    """How answers are made.
+
+    Attributes:
+        pool: candidates a place that diversity chooses from.
+        availability_seconds: how old what is known of availability may be, where several processes share a store.
+    """
+
+    pool: int = 5
+    availability_seconds: float = 0.5
+
+
+class Service:
+    """Answers questions; safe for use by many threads."""
+
+    def __init__(
+        self, live: Live, sessions: SessionStore, settings: ServiceSettings | None = None,
+        landing: Landing | None = None,
+    ) -> None:
+        self.live, self.settings = live, settings or ServiceSettings()
+        self.views = Views()
+        self.shoppers = Shoppers(sessions, landing, self.settings.availability_seconds)
+
+    def recommend(self, question: questions.Recommend) -> answers.Slate:
+        """What for this shopper: known, new or anonymous, all go the same way.
+
+        Raises:
+            DataError: a filter names a column that the release does not have, or an event lies in the future.
+            NothingLive: nothing was promoted yet.
+        """
+        asked = self._asked(question)
+        view, filters = asked.view, question.filters
+        history, vector = self._shopper(asked, question)
+        hidden = seen(view, history, question.exclude_seen)
+        never = asked.never(filters)
+        pool = question.k * self.settings.pool if question.diversity else question.k
+        mask = allowed(filters, view.catalogue)
+        found = view.shoppers.find(vector, pool, mask, np.union1d(never, hidden))
+        if question.diversity:
+            order = diversified(found.scores, view.bundle.item_vectors[found.rows, :-1], question.k, question.diversity)
+            found = Found(found.rows[order], found.scores[order], found.how, found.allowed)
+        # A shopper who has everything that is allowed still gets a full slate, which says what it is.
+        spare = asked.best_sellers(question.k - len(found.rows), mask, np.concatenate([never, found.rows]))
+        scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
+        slate = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
+        reasons = view.reasons.of(vector, history, slate.rows) if question.explain else None
+        return asked.slate(slate, history, len(spare), reasons)
+
+    def similar(self, item_id: str, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
+        """What is like this item.
+
+        Raises:
+            UnknownItem: the live release does not know it.
+        """
+        asked = self._asked()
+        row = asked.row(item_id)
+        vector = asked.view.bundle.item_vectors[row, :-1]
+        found = asked.view.similar(vector, k, allowed(filters, asked.view.catalogue),
+                                   np.union1d(asked.never(filters), [row]))
+        return asked.slate(found)
+
+    def search(self, question: questions.Search) -> answers.Slate:
+        """What typed words ask for, mixed with the shopper's taste where `personal` is above 0.
+
+        Raises:
+            DataError: the text holds no letter and no digit.
+            Unanswerable: no product of the shop has words.
+        """
+        asked = self._asked(question)
+        history, personal = empty_history(), None
+        if question.personal:
+            history, personal = self._shopper(asked, question)
+        query = self.query_vector(asked.view, question.text)
+        if personal is not None:
+            query = asked.view.blended(query, personal, question.personal)
+        assert asked.view.words is not None
+        found = asked.view.words.find(query, question.k, allowed(question.filters, asked.view.catalogue),
+                                      asked.never(question.filters))
+        return asked.slate(found, history)
+
+    def search_image(self, data: bytes, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
+        """Whose picture is most like this image file (PNG, JPEG, ...).
+
+        Raises:
+            DataError: the bytes are no image, or too large a one.
+            Unanswerable: the shop has no pictures, or too few to learn from.
+        """
+        asked = self._asked()
+        view, pictures = asked.view, asked.view.recommender.pictures
+        if pictures is None or view.pictures is None:
+            raise Unanswerable(f"this release cannot be searched by a picture: {view.bundle.doors.pictures.closed}")
+        mask = allowed(filters, view.catalogue)
+        hidden = np.flatnonzero(np.isin(pictures.rows, asked.never(filters))).astype(np.int64)
+        found = view.pictures.find(pictures.encoder.from_bytes(data), k, None if mask is None else mask[pictures.rows],
+                                   hidden)
+        return asked.slate(Found(pictures.rows[found.rows], found.scores, found.how, found.allowed))
+
+    def basket(self, item_ids: Sequence[str], k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
+        """What goes with these items; those that the release does not know say nothing.
+
+        Raises:
+            UnknownItem: it knows none of them.
+        """
+        asked = self._asked()
+        view = asked.view
+        rows = rows_of(tuple(item_ids), view.bundle)
+        if not len(rows):
+            raise UnknownItem(f"item_ids: release {view.number} knows none of these {len(item_ids)} items")
+        if len(rows) < len(item_ids):
+            asked.notices.append(f"{len(item_ids) - len(rows)} items that this release does not know were left out")
+        code = view.type_codes[view.purchase_types[0]]
+        history = History(rows.astype(np.int32), np.full(len(rows), asked.now_us), np.full(len(rows), code, np.int16),
+                          np.ones(len(rows), np.float32))
+        nobody = view.user_tokens({})
+        vector = view.recommender.vectors([Request(history, asked.now_us, nobody)])[0]
+        found = view.shoppers.find(vector, k, allowed(filters, view.catalogue),
+                                   np.union1d(asked.never(filters), rows))
+        return asked.slate(found, history)
+
+    def item(self, item_id: str) -> answers.Detail:
+        """All that the release says of an item.
+
+        Raises:
+            UnknownItem: the live release does not know it.
+        """
+        asked = self._asked()
+        view = asked.view
+        row = asked.row(item_id)
+        plain = view.item(row, 0.0)
+        return answers.Detail(
+            release=view.number, item_id=item_id, is_available=not np.isin(row, asked.gone), title=plain.title,
+            category=plain.category, brand=plain.brand, price=plain.price, image_url=plain.image_url,
+            attributes=view.catalogue.shown(row))
+
+    def categories(self) -> answers.Categories:
+        """Categories of the live release, the largest first; none where its items have none."""
+        view = self._asked().view
+        name = view.catalogue.category
+        if name is None:
+            return answers.Categories(release=view.number, categories=())
+        labels = view.catalogue.labels(name)
+        order = np.argsort(-labels.counts, kind="stable")
+        return answers.Categories(release=view.number, categories=tuple(
+            answers.Category(name=labels.values[code], items=int(labels.counts[code])) for code in order))
+
+    def live_release(self) -> answers.LiveReleaseInfo:
+        """Which release answers, and what it can be asked."""
+        view = self._asked().view
+        bundle = view.bundle
+        return answers.LiveReleaseInfo(
+            release=view.number, bundle=bundle.digest, model_version=view.model_version,
+            as_of=bundle.provenance.get("as_of"), items=bundle.num_items, event_types=tuple(view.event_types),
+            label_columns=view.catalogue.label_columns, number_columns=view.catalogue.number_columns,
+            search=bundle.doors.search.closed, pictures=bundle.doors.pictures.closed)
+
+    def query_vector(self, view: ReleaseView, text: str) -> Floats:
+        """Vector [D + S] of typed words.
+
+        Raises:
+            DataError: the text holds no letter and no digit.
+            Unanswerable: no product of the shop has words.
+        """
+        if view.bundle.text is None or view.words is None:
+            raise Unanswerable(f"this release cannot be searched by words: {view.bundle.doors.search.closed}")
+        vector = view.bundle.text.encoder.vector(text)
+        if not vector.any():
+            raise DataError(f"text: {text[:MAX_CHARACTERS]!r} asks for nothing: type a word or a number")
+        return vector
+
+    def warm(self) -> None:
+        """Make ready what the first answer of the live release would wait for."""
+        asked = self._asked()
+        for name in asked.view.catalogue.label_columns:
+            asked.view.catalogue.labels(name)
+        for name in asked.view.catalogue.number_columns:
+            asked.view.catalogue.numbers(name)
+        self.recommend(questions.Recommend(k=1))
+
+    def add_events(self, events: questions.NewEvents) -> answers.Accepted:
+        """Keep events for the next answers and for the next retrain; see `Shoppers.add_events`."""
+        return self.shoppers.add_events(events)
+
+    def identify(self, merge: questions.Identify) -> answers.Merged:
+        """Make two ids one customer; see `Shoppers.identify`."""
+        return self.shoppers.identify(merge)
+
+    def separate(self, merge_id: str) -> answers.Merged:
+        """Undo a merge; see `Shoppers.separate`."""
+        return self.shoppers.separate(merge_id)
+
+    def forget(self, user_id: str) -> answers.Forgotten:
+        """Delete what is known of a user; see `Shoppers.forget`."""
+        return self.shoppers.forget(user_id)
+
+    def set_availability(self, items: Mapping[str, bool]) -> answers.AvailabilityChanged:
+        """Say what can be bought from now on; see `Shoppers.set_availability`."""
+        try:
+            view = self.views.of(self.live.served())
+        except NothingLive:
+            view = None
+        return self.shoppers.set_availability(items, view)
+
+    def _asked(self, shopper: questions.Shopper | None = None) -> Asked:
+        started = time.perf_counter()
+        view, notices = self.views.of(self.live.served()), list[str]()
+        at = shopper.time if shopper is not None else None
+        now_us = time.time_ns() // 1000 if at is None else questions.microseconds(at)
+        return Asked(view, view.gone(self.shoppers.availability(notices)), notices, started, now_us, at is None)
+
+    def _shopper(self, asked: Asked, shopper: questions.Shopper) -> tuple[History, Floats]:
+        """History and vector [D] of who asks."""
+        view = asked.view
+        stored = self.shoppers.history(shopper.user_id, asked.notices)
+        profile = profile_of(view, stored, shopper.events, asked.now_us, asked.is_now)
+        asked.notices.extend(profile.left_out)
+        request = Request(profile.history, asked.now_us, view.user_tokens(shopper.user_features))
+        return profile.history, view.recommender.vectors([request])[0]

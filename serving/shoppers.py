@@ -1,0 +1,124 @@
+"""What the service keeps and recalls of shoppers and of availability, also while the session store is down."""
+
+import time
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Protocol
+
+from serving import answers, questions
+from serving.sessions.contract import Availability, Event, Merge, SessionStore, SessionsUnavailable
+from serving.view import ReleaseView
+
+NO_SESSIONS = "the session store does not answer: this answer is made from the request's own events"
+NO_AVAILABILITY = "the session store does not answer: what was sold out at its last answer is left out"
+
+
+class Landing(Protocol):
+    """Where events are laid down for the next ingest; each call is durable when it returns."""
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Append events."""
+
+    def add_merge(self, merge: Merge) -> None:
+        """Append a merge, or that it was undone."""
+
+    def add_erasure(self, user_ids: Sequence[str], time_us: int) -> None:
+        """Append that these users must be forgotten."""
+
+
+class Shoppers:
+    """The session store and the landing folder behind one door."""
+
+    def __init__(self, sessions: SessionStore, landing: Landing | None, availability_seconds: float) -> None:
+        self.sessions, self.landing, self.availability_seconds = sessions, landing, availability_seconds
+        self._availability = Availability(-1, {})
+        self._asked_at = float("-inf")
+        self._lock = Lock()
+
+    def history(self, user_id: str | None, notices: list[str]) -> list[Event]:
+        """What is stored of a user; nothing, with a notice, while the store does not answer."""
+        if user_id is None:
+            return []
+        try:
+            return self.sessions.history(user_id)
+        except SessionsUnavailable:
+            notices.append(NO_SESSIONS)
+            return []
+
+    def availability(self, notices: list[str]) -> Availability:
+        """What was last said of availability, asked for again where that is too long ago."""
+        if time.monotonic() - self._asked_at < self.availability_seconds:
+            return self._availability
+        with self._lock:
+            try:
+                changed = self.sessions.availability(self._availability.version)
+                self._availability = changed or self._availability
+                self._asked_at = time.monotonic()
+            except SessionsUnavailable:
+                notices.append(NO_AVAILABILITY)
+            return self._availability
+
+    def add_events(self, events: questions.NewEvents) -> answers.Accepted:
+        """Keep events; those that were kept before change nothing.
+
+        They are laid down for the next ingest first: a delivery that fails halfway is delivered again, and ingest
+        knows repeated ids.
+
+        Raises:
+            SessionsUnavailable: the store does not answer; deliver them again.
+        """
+        now_us = time.time_ns() // 1000
+        kept = [Event(e.event_id, e.user_id, e.item_id, e.event_type,
+                      now_us if e.time is None else questions.microseconds(e.time)) for e in events.events]
+        if self.landing is not None:
+            self.landing.add_events(kept)
+        is_new = self.sessions.add(kept, now_us)
+        return answers.Accepted(accepted=sum(is_new), repeated=len(is_new) - sum(is_new))
+
+    def identify(self, merge: questions.Identify) -> answers.Merged:
+        """Make two ids one customer.
+
+        Raises:
+            IdentityConflict: `alias` is somebody else already, or the merge would go round in a circle.
+            SessionsUnavailable: the store does not answer.
+        """
+        now_us = time.time_ns() // 1000
+        found = Merge(merge.merge_id, merge.alias, merge.user_id,
+                      now_us if merge.time is None else questions.microseconds(merge.time))
+        is_new = self.sessions.identify(found)
+        if self.landing is not None:
+            self.landing.add_merge(found)
+        return answers.Merged(merge_id=merge.merge_id, is_new=is_new)
+
+    def separate(self, merge_id: str) -> answers.Merged:
+        """Undo a merge; `is_new` is false where nothing was left to undo.
+
+        Raises:
+            SessionsUnavailable: the store does not answer.
+        """
+        now_us = time.time_ns() // 1000
+        is_new = self.sessions.separate(merge_id, now_us)
+        if self.landing is not None and is_new:
+            self.landing.add_merge(Merge(merge_id, "", "", now_us, now_us))
+        return answers.Merged(merge_id=merge_id, is_new=is_new)
+
+    def forget(self, user_id: str) -> answers.Forgotten:
+        """Delete what is stored of a user, under all ids of the profile, and ask for the same of the lake.
+
+        Raises:
+            SessionsUnavailable: the store does not answer; nothing is deleted for certain, ask again.
+        """
+        if self.landing is not None:
+            self.landing.add_erasure(self.sessions.profile(user_id), time.time_ns() // 1000)
+        return answers.Forgotten(deleted_events=self.sessions.forget(user_id))
+
+    def set_availability(self, items: Mapping[str, bool], view: ReleaseView | None) -> answers.AvailabilityChanged:
+        """Say what can be bought from now on; effective with the next answer of this process.
+
+        Raises:
+            SessionsUnavailable: the store does not answer.
+        """
+        version = self.sessions.set_availability(items)
+        self._asked_at = float("-inf")
+        unknown = tuple(item for item in items if view is not None and view.row(item) is None)
+        return answers.AvailabilityChanged(version=version, changed=len(items), unknown=unknown[:20])

@@ -1,0 +1,166 @@
+"""One release as the service sees it: its recommender, and what filters, reasons and profiles need of it."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from pipelines import columns as c
+from pipelines.artifacts import read_json
+from pipelines.errors import BundleRefused, DataError
+from serving.answers import Item, Reason
+from serving.catalogue import Catalogue
+from serving.encoding import Floats, Ints
+from serving.finder import Finder, Found
+from serving.reasons import Reasons
+from serving.recommender import Recommender
+from serving.retriever import Rows, best
+from serving.sessions.contract import Availability
+from serving.tokens import TokenField, read_fields, slots_of
+
+VIEW = "view"
+_REMEMBERED = 50_000  # items whose shown columns are held, some 500 bytes each
+_SAMPLE = 2_000  # best-sellers that two kinds of scores are brought to one scale by
+_EVEN = 1.02  # norms that differ by less give the order of cosines and of inner products alike
+
+
+class ReleaseView:
+    """Everything an answer needs of one release; holds nothing of any other."""
+
+    def __init__(self, number: int, recommender: Recommender) -> None:
+        """Read the vocabularies.
+
+        Raises:
+            BundleRefused: the user fields of spec.json and vocabulary.json differ.
+        """
+        self.number, self.recommender, self.bundle = number, recommender, recommender.bundle
+        bundle = self.bundle
+        self.catalogue = Catalogue(bundle)
+        self.shoppers = Finder(recommender.retriever)
+        self.words = Finder(recommender.text_retriever) if recommender.text_retriever is not None else None
+        self.pictures = Finder(recommender.pictures.retriever) if recommender.pictures is not None else None
+        registered: Mapping[str, Any] = bundle.provenance.get("registered", {})
+        self.model_version = str(registered.get("model_version", "unknown"))
+        self.event_types: list[str] = bundle.spec["event_types"]
+        self.type_codes = {name: code for code, name in enumerate(self.event_types)}
+        self.weights: dict[str, float] = bundle.spec["event_weights"]
+        self.user_fields = _user_fields(bundle.path / "vocabulary.json", bundle.spec)
+        self._shown: dict[int, Item] = {}
+        self._gone: tuple[int, Rows] = (-1, np.zeros(0, np.int64))
+        self._lock = Lock()
+
+    @cached_property
+    def reasons(self) -> Reasons:
+        """What speaks for an item."""
+        return Reasons(self)
+
+    @cached_property
+    def purchase_types(self) -> tuple[str, ...]:
+        """Types whose items a shopper has: purchases, or all signs of taste where the log has no such type."""
+        if c.PURCHASE in self.type_codes:
+            return (c.PURCHASE,)
+        return tuple(name for name in self.event_types if self.weights.get(name, 0) > 0)
+
+    @cached_property
+    def look_type(self) -> str:
+        """The type of an event that says none: a view, or the least of the signs of taste."""
+        if VIEW in self.type_codes:
+            return VIEW
+        positive = [name for name in self.event_types if self.weights.get(name, 0) > 0] or self.event_types
+        return min(positive, key=lambda name: self.weights.get(name, 0))
+
+    def user_tokens(self, features: Mapping[str, Any]) -> Ints:
+        """Tokens [K] of a user's features.
+
+        Raises:
+            DataError: a numeric feature is no number.
+        """
+        try:
+            return slots_of(features, self.user_fields, self.bundle.limits.user_slots)
+        except (ValueError, TypeError) as error:
+            numeric = ", ".join(f.name for f in self.user_fields if f.kind == "numeric")
+            raise DataError(f"user_features: {error}; numbers are wanted for {numeric}") from error
+
+    def row(self, item_id: str) -> int | None:
+        """Row of an item, None where the release does not know it."""
+        return self.bundle.rows.get(item_id)
+
+    def gone(self, availability: Availability) -> Rows:
+        """Rows that cannot be bought: what the release says, and what was said since. Ascending."""
+        version, rows = self._gone
+        if version != availability.version:
+            said = {row: can for item, can in availability.items.items() if (row := self.row(item)) is not None}
+            back = np.array([row for row, can in said.items() if can], np.int64)
+            out = np.array([row for row, can in said.items() if not can], np.int64)
+            rows = np.union1d(np.setdiff1d(self.bundle.unavailable, back), out)
+            self._gone = (availability.version, rows)
+        return rows
+
+    def similar(self, vector: Floats, k: int, allowed: Any, never: Rows) -> Found:
+        """The k items of the highest cosine with a behaviour vector [D], the item prior left out."""
+        norms, plain = self.recommender.norms, self.bundle.item_vectors[:, :-1]
+        query = vector / max(float(np.linalg.norm(vector)), 1e-12)
+        if float(norms.max()) <= _EVEN * float(norms.min()):
+            found = self.shoppers.find(np.append(query, 0).astype(np.float32), k, allowed, never)
+            cosines = (plain[found.rows] @ query / norms[found.rows]).astype(np.float32)
+            order = np.argsort(-cosines, kind="stable")
+            return Found(found.rows[order], cosines[order], found.how, found.allowed)
+        cosines = (plain @ query / norms).astype(np.float32)
+        cosines[never] = -np.inf
+        if allowed is not None:
+            cosines[~allowed] = -np.inf
+        return Found(*best(cosines, k), "exact", int(np.isfinite(cosines).sum()))
+
+    def blended(self, query: Floats, shopper: Floats, weight: float) -> Floats:
+        """Query vector [D + S] and user vector [D] as one [D + S], each brought to one spread of scores.
+
+        The spreads are those over the best-selling items, whose vectors any scale would do for.
+        """
+        sample = self.bundle.popularity[:_SAMPLE]
+        wide = np.concatenate([shopper, np.zeros(len(query) - len(shopper), np.float32)])
+        assert self.words is not None
+        vectors = self.words.vectors.take(sample)
+        parts = [part / max(float(np.std(vectors @ part)), 1e-9) for part in (query, wide)]
+        mixed: Floats = ((1 - weight) * parts[0] + weight * parts[1]).astype(np.float32)
+        return mixed
+
+    def item(
+        self, row: int, score: float, is_fallback: bool = False, is_pinned: bool = False,
+        reasons: tuple[Reason, ...] | None = None,
+    ) -> Item:
+        """An item of an answer."""
+        plain = self._shown.get(row)
+        if plain is None:
+            plain = self._read(row)
+            with self._lock:
+                if len(self._shown) >= _REMEMBERED:
+                    self._shown.clear()
+                self._shown[row] = plain
+        return plain.model_copy(update={"score": score, "is_fallback": is_fallback, "is_pinned": is_pinned,
+                                        "reasons": reasons})
+
+    def _read(self, row: int) -> Item:
+        catalogue = self.catalogue
+        shown = catalogue.shown(row)
+
+        def text(name: str | None) -> str | None:
+            value = shown.get(name) if name else None
+            return ", ".join(value) if isinstance(value, list) else None if value is None else str(value)
+
+        price = shown.get(catalogue.price) if catalogue.price else None
+        return Item(item_id=self.bundle.item_ids[row], score=0.0, title=text(catalogue.title),
+                    category=text(catalogue.category), brand=text(catalogue.brand),
+                    price=float(price) if price is not None else None, image_url=catalogue.picture_url(row))
+
+
+def _user_fields(path: Any, spec: Mapping[str, Any]) -> list[TokenField]:
+    names = [field["name"] for field in spec["user_fields"]]
+    if not names:
+        return []
+    fields = read_fields(read_json(path).get("users", []))
+    if [field.name for field in fields] != names:
+        raise BundleRefused(f"{path} has the user fields {[f.name for f in fields]} where spec.json has {names}; run "
+                            "the index stage again and promote that")
+    return fields
