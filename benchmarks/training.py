@@ -23,6 +23,7 @@ import typer
 from benchmarks.side_by_side import Comparison, Side
 from benchmarks.training_recall import to_recall as run_to_recall
 from pipelines.artifacts import write_json
+from pipelines.cli import parse_settings
 from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings
 
@@ -77,10 +78,12 @@ def main(
     to_recall: Annotated[float | None, typer.Option(
         help="Instead: train until validation recall@10 is not below this, and say when.")] = None,
     minutes: Annotated[float, typer.Option(help="The longest training of --to-recall and --test.")] = 5,
-    members: Annotated[int, typer.Option(min=1, help="Of the model of --to-recall and --test.")] = 1,
     test: Annotated[Path | None, typer.Option(
         help="Instead: train for --minutes, write the predictions on test to this file, and say their recall@10. "
              "For the end, once: test is not for choosing.")] = None,
+    given: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="train.FIELD=VALUE", help="Change a setting of the training; repeatable. --to-recall and "
+        "--test train one member unless told otherwise: two would share the minutes.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Print the ratio of each comparison with both absolute figures, or the recall by the minute.
@@ -92,9 +95,10 @@ def main(
     Example: `python -m benchmarks.training --minutes 5 --test predictions.parquet`
     """
     logging.getLogger("vitrine").setLevel(logging.WARNING)
-    settings = TrainSettings()
+    own = parse_settings(given, ("train",)).get("train", {})
+    settings = TrainSettings(**own)
     if to_recall is not None or test is not None:
-        found = run_to_recall(data, settings.model_copy(update={"members": members}), minutes, to_recall, test)
+        found = run_to_recall(data, TrainSettings(**{"members": 1, **own}), minutes, to_recall, test)
         if to_recall is not None and found["reached_s"] is None:
             print(f"valid recall@10 {to_recall:g} was not reached in {minutes:g} minutes")
         if out is not None:
@@ -109,7 +113,7 @@ def main(
             from benchmarks.training_tables import tables_alone, whole_training
 
             (Path(name) / "log").mkdir()
-            comparisons += [tables_alone(steps, rows=rows), whole_training(Path(name) / "log", steps, rows)]
+            comparisons += [tables_alone(steps, rows=rows), whole_training(Path(name) / "log", settings, steps, rows)]
         if chosen - {"tables"}:
             from pipelines.protocol import encode_protocol
 

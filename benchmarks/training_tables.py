@@ -79,24 +79,29 @@ def large_catalogue(data: SnapshotData, rows: int) -> SnapshotData:
         spec={**data.spec, "item_token_count": rows})
 
 
-def whole_training(folder: Path, steps: int, rows: int = ROWS, events: int = 400_000) -> Comparison:
+def whole_training(
+    folder: Path, settings: TrainSettings, steps: int, rows: int = ROWS, events: int = 400_000
+) -> Comparison:
     """Vitrine's training of a catalogue of `rows` items and as many feature tokens, on generated events.
 
     Args:
         folder: empty; the log is written there.
+        settings: of the towers.
         steps: that are timed.
         rows: of each of the two tables.
         events: of the log.
     """
     generate(folder, events)
     data = large_catalogue(SnapshotData.load(folder), rows)
-    settings, demand, log = TrainSettings(full_softmax_below=0), Demand.of(data), VisitLog.of(data, VISITS)
+    settings = settings.model_copy(update={"full_softmax_below": 0})
+    demand, log = Demand.of(data), VisitLog.of(data, VISITS)
     sides = []
     for name, kind in (("Vitrine", TwoTower), ("the same, dense Adam", DenseAdam)):
         tf.keras.utils.set_random_seed(settings.seed)
         plain = build(data, demand, settings)
         model = kind(plain.items, plain.users, plain.sampling, plain.num_items)
-        model.compile(optimizer=plain.optimizer if kind is TwoTower else tf.keras.optimizers.Adam(2e-3))
+        adam = tf.keras.optimizers.Adam(settings.learning_rate)
+        model.compile(optimizer=plain.optimizer if kind is TwoTower else adam)
         model.sparse_optimizer = plain.sparse_optimizer
         chosen = list(_first(Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_met=False), steps + _WARMUP))
         seconds = fastest(_step(model), chosen, _WARMUP)

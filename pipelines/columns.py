@@ -26,5 +26,8 @@ PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.
 RETURN = "return"
 
+# A time from which on an item can be bought: what came last is shown as new.
+ARRIVES = "available_from"
+
 # Of items, the first that is there: who makes or signs a product.
 BRAND = ("brand", "designer", "maker", "manufacturer")

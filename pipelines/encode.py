@@ -115,11 +115,16 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
 
 
 def kept_columns(shop: Shop) -> list[str]:
-    """Columns of the item table that a release carries: what people read, filter by, and are told as a reason."""
+    """Columns of the item table that a release carries: what people read, filter by, and are told as a reason.
+
+    Pictures are among them here; the index stage makes them small and lays them beside the table.
+    """
     shown = [column for column in shop.display.values() if column]
     told = [name for name, kind in shop.item_kinds if kind in TOKEN_KINDS]
     stock = [c.AVAILABLE] if c.AVAILABLE in shop.items and is_availability(shop.items[c.AVAILABLE]) else []
-    return [c.ITEM, *dict.fromkeys([*shown, *told, *stock])]
+    is_dated = c.ARRIVES in shop.items and isinstance(shop.items[c.ARRIVES].dtype, pd.DatetimeTZDtype)
+    arrives = [c.ARRIVES] if is_dated else []
+    return [c.ITEM, *dict.fromkeys([*shown, *told, *stock, *arrives])]
 
 
 def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories, list[str]]:

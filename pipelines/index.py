@@ -29,6 +29,7 @@ from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
 from pipelines.errors import DataError, VitrineError
 from pipelines.panel import draw, figures
+from pipelines.photos import pack_photos
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
@@ -91,6 +92,7 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
 def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[str, Any]:
     trained = registered.evaluated.trained
     write_bundle(out, Path(trained.path), Path(trained.snapshot.path), provenance(registered))
+    pack_photos(out)
     timings: dict[str, float] = {}
     recalls: dict[str, float] = {}
     for space in spaces(trained, out, settings.recall_queries):

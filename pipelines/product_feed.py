@@ -34,7 +34,6 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "color": ("color", "colour"), "material": ("material",), "size": ("size",), "gender": ("gender",),
     "age_group": ("age_group",), "item_group_id": ("item_group_id",),
 }
-ARRIVES = "available_from"
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ def stock(items: pd.DataFrame, as_of: datetime) -> pd.Series:
     state = pd.Series(IN_STOCK, items.index, dtype=object)
     if c.AVAILABLE in items and is_availability(items[c.AVAILABLE]):
         state[items[c.AVAILABLE].eq(False)] = OUT_OF_STOCK
-    if ARRIVES in items and isinstance(items[ARRIVES].dtype, pd.DatetimeTZDtype):
-        state[(items[ARRIVES] > as_of) & (state == IN_STOCK)] = PREORDER
+    if c.ARRIVES in items and isinstance(items[c.ARRIVES].dtype, pd.DatetimeTZDtype):
+        state[(items[c.ARRIVES] > as_of) & (state == IN_STOCK)] = PREORDER
     return state
 
 
@@ -171,8 +170,8 @@ class Products:
             "description": (found["description"] or title)[: target.description_length],
             "brand": (found["brand"] or self.settings.brand or "")[: target.brand_length] or None,
             "availability": target.availability[state],
-            "availability_date": self.items[ARRIVES].iloc[row].isoformat() if (
-                state == PREORDER and ARRIVES in self.items) else None,
+            "availability_date": self.items[c.ARRIVES].iloc[row].isoformat() if (
+                state == PREORDER and c.ARRIVES in self.items) else None,
             "price": self.price[row], "condition": self.settings.condition,
         }
 

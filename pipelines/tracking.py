@@ -31,6 +31,7 @@ from pipelines.contracts import Registered, Verdict
 from pipelines.errors import TrackingError
 from pipelines.mlflow_place import artifact_root, reach
 from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, judgement, numbers, shown_tables, texts
+from pipelines.saved_model import check_saved_model
 from pipelines.settings import Settings
 from serving.release import Release
 
@@ -136,7 +137,11 @@ def save_model(model: ModelRecord, path: Path, run_id: str | None = None, model_
     `mlflow.tensorflow.save_model` refuses a SavedModel on disk, and what it makes of a `tf.Module` takes a
     single array. Its loader, however, reads any SavedModel with a named signature, and that one takes
     inputs by name; this needs no TensorFlow to write.
+
+    Raises:
+        CorruptArtifact: the SavedModel could do more than compute; it is not let into the registry.
     """
+    check_saved_model(model.saved_model)
     inputs = [TensorSpec(array.dtype, (-1, *array.shape[1:]), name) for name, array in model.example.items()]
     outputs = [TensorSpec(np.dtype(np.float32), (-1, model.width), model.output)]
     entry = Model(run_id=run_id, model_id=model_id)

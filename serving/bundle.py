@@ -18,6 +18,7 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
     image_encoder.tflite                vectors of pictures
     picture_vectors.npy, picture_rows.npy  float32 [pictured, P] and int64 [pictured], of products with a picture
     picture_index/     as index/, over picture_vectors
+    photos.bin, photo_offsets.npy  small pictures to show, where the shop gives pictures (serving/photos.py)
     provenance.json    the contracts that led here, with their digests
     panel.json         histories without user ids, to compare bundles by (serving/panel.py)
     figures.json       what was measured and set, for people
@@ -69,6 +70,7 @@ from serving.doors import (
 from serving.encoding import GAP_BUCKETS, Floats, Limits
 from serving.index_files import IndexConfig, read_index
 from serving.lite_model import TowerShape, check_user_tower, read_signatures
+from serving.photos import PHOTO_FILES, Photos
 from serving.strict_read import read_array, read_document, read_table
 
 FROM_TRAINING = (ITEM_VECTORS, "item_inputs.npy", "user_tower.tflite")
@@ -109,6 +111,7 @@ class Bundle:
     text_index: IndexConfig | None
     pictures: PicturePart | None
     picture_index: IndexConfig | None
+    photos: Photos | None
     spec: dict[str, Any]
     provenance: dict[str, Any]
     stamps: Mapping[str, tuple[int, ...]] = field(repr=False)  # of the files when their check began
@@ -239,7 +242,7 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     return Bundle(
         folder, digest, vectors, inputs, popularity, table, item_ids, rows, tombstones, unavailable,
         np.union1d(tombstones, unavailable).astype(np.int64), read_index(folder / INDEX, vectors), doors, text,
-        text_index, pictures, picture_index, spec,
+        text_index, pictures, picture_index, _photos(folder, items), spec,
         _Named.validate_python(read_document(folder / "provenance.json")), before)
 
 
@@ -262,6 +265,14 @@ def _pictures(folder: Path, doors: Doors, items: int) -> tuple[PicturePart | Non
     vectors = read_array(folder / PICTURE_VECTORS, np.float32, (None, None))
     read_signatures(folder / IMAGE_ENCODER)
     return PicturePart.load(folder, vectors, items), read_index(folder / PICTURE_INDEX, vectors)
+
+
+def _photos(folder: Path, items: int) -> Photos | None:
+    """The pictures to show; both files or none."""
+    present = [name for name in PHOTO_FILES if (folder / name).exists()]
+    if present and len(present) < len(PHOTO_FILES):
+        raise ValueError(f"it holds {present[0]} alone, {' and '.join(PHOTO_FILES)} belong together")
+    return Photos.load(folder, items) if present else None
 
 
 def _require(folder: Path, *names: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from pipelines.artifacts import MANIFEST, digest_of
 from pipelines.errors import BundleRefused, SettingsError, StoreUnreachable
-from serving.bundle_files import check_files
+from serving.bundle_files import DEFAULT_BOUNDS, KNOWN, check_files
 from serving.release import DIGEST
 from serving.storage import Storage
 
@@ -33,7 +33,6 @@ CACHED = 3  # bundles that a cache keeps at least: the live one, the one before,
 _CACHED_S = 86_400  # and all that were used in the last day
 _AT_ONCE = 4
 _SPARE_BYTES = 64 << 20
-_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 log = logging.getLogger("vitrine")
 
@@ -162,7 +161,7 @@ class Shelf:
         if digest_of(files) != digest:
             raise BundleRefused(f"{where} is of bundle {digest_of(files)[:12]}; remove the bundle and promote it again")
         for name, size in sizes.items():
-            if not _NAME.fullmatch(name) or size < 0:
+            if name not in KNOWN or not 0 <= size <= DEFAULT_BOUNDS.of(name):
                 raise BundleRefused(f"{where} names {name!r} of {size:,} bytes, which no bundle holds")
         return dict(files)
 

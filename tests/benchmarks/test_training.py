@@ -141,7 +141,7 @@ def test_dense_adam_has_the_same_loss(large: SnapshotData) -> None:
 def test_both_comparisons_of_tables_give_a_ratio(tmp_path: Path) -> None:
     alone = tables_alone(2, dimension=4, rows=1000, batch=32)
     assert (alone.ours.positions, alone.theirs.positions) == (32, 32)
-    whole = whole_training(tmp_path, 2, rows=51_000, events=20_000)
+    whole = whole_training(tmp_path, SMALL, 1, rows=51_000, events=30_000)
     assert whole.ours.positions == whole.theirs.positions > 100
 
 
@@ -154,9 +154,11 @@ def test_a_comparison_says_its_ratio_and_both_rates() -> None:
 
 
 def called(*arguments: object) -> str:
+    """What the command says, of a training that takes a second."""
     app = typer.Typer()
     app.command()(main)
-    answer = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    small = [word for pair in ("dimension=8", "blocks=1", "steps=4") for word in ("--set", f"train.{pair}")]
+    answer = CliRunner().invoke(app, [*map(str, arguments), *small], catch_exceptions=False)
     assert answer.exit_code == 0, answer.output
     return answer.output
 
@@ -186,7 +188,8 @@ def test_a_training_ends_at_its_bound_and_says_when(folder: Path, tmp_path: Path
 
 def test_a_training_of_a_budget_is_measured_on_test(folder: Path, tmp_path: Path) -> None:
     lists = tmp_path / "lists.parquet"
-    found = of_recall(folder, tmp_path / "found.json", ["--minutes", "0.01", "--members", "2", "--test", lists])
+    more = ["--minutes", "0.01", "--set", "train.members=2", "--test", lists]
+    found = of_recall(folder, tmp_path / "found.json", more)
     assert len(found["epochs"]) == 1 and found["reached_s"] is None  # 0.6 s are over with the first epoch
     events = pd.read_parquet(folder / "events.parquet")
     asked = events[(events["split"] == "test") & events["eval"]].set_index("row_id")["item_id"]

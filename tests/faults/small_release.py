@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.artifacts import FORMAT, MANIFEST, digest_of, folder_files
-from serving.bundle import REQUIRED
+from serving.bundle_files import REQUIRED
 from serving.local_storage import LocalStorage
 from serving.release import Release
 from serving.store import ReleaseStore

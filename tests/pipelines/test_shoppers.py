@@ -14,7 +14,8 @@ from pipelines.ingest import ingest
 from pipelines.shop_spec import ShopSpec
 from pipelines.shoppers import shoppers
 from pipelines.snapshot import SnapshotData
-from serving.bundle import INDEX_CONFIG, Bundle, write_bundle
+from serving.bundle import Bundle, write_bundle
+from serving.bundle_files import INDEX_CONFIG
 from tests.serving.conftest import seal_bundle
 from tests.world import write_world
 
