@@ -46,7 +46,7 @@ class Serving:
                 [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(self.port)],
                 env=self.environment | environment, stdout=output, stderr=subprocess.STDOUT)
         client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
-        until = time.monotonic() + 90
+        until = time.monotonic() + 300  # a busy machine
         while True:
             try:
                 if client.get("/ready").status_code == 200:
