@@ -45,11 +45,16 @@ def until(condition, seconds: float = 20.0) -> float:
     return time.monotonic() - began
 
 
+def rehearsals() -> list[psutil.Process]:
+    """The processes that try bundles, among the servers of other tests."""
+    return [child for child in psutil.Process().children() if "serving.rehearsal" in child.cmdline()]
+
+
 def stands_ready(processes: int) -> None:
-    """Wait until this process has so many children, and these have nothing to do but wait: their imports are done."""
-    until(lambda: len(psutil.Process().children()) == processes, 60)
+    """Wait until there are so many, and these have nothing to do but wait: their imports are done."""
+    until(lambda: len(rehearsals()) == processes, 60)
     before = None
-    while (now := [sum(child.cpu_times()[:2]) for child in psutil.Process().children()]) != before:
+    while (now := [sum(child.cpu_times()[:2]) for child in rehearsals()]) != before:
         before = now
         time.sleep(1)
 
