@@ -28,9 +28,9 @@ _WARMUP = 2  # steps
 class Tables(tfrs.Model):  # type: ignore[misc]
     """Nothing but two tables and the retrieval task: what a step costs beyond them is next to nothing."""
 
-    def __init__(self, rows: int, dimension: int) -> None:
+    def __init__(self, users: int, items: int, dimension: int) -> None:
         super().__init__()
-        self.users, self.items = (tf.keras.layers.Embedding(rows, dimension) for _ in range(2))
+        self.users, self.items = (tf.keras.layers.Embedding(rows, dimension) for rows in (users, items))
         self.task = tfrs.tasks.Retrieval()
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -60,9 +60,9 @@ def tables_alone(steps: int, dimension: int = 64, rows: int = ROWS, batch: int =
     sides = []
     for name, optimizer in (("Adagrad on sparse rows", tf.keras.optimizers.legacy.Adagrad(0.1)),
                             ("dense Adam", tf.keras.optimizers.Adam(1e-3))):
-        model = Tables(rows, dimension)
+        model = Tables(rows, rows, dimension)
         model.compile(optimizer=optimizer)
-        seconds = fastest(_step(model), pairs, _WARMUP)
+        seconds = fastest(compiled_step(model), pairs, _WARMUP)
         sides.append(Side(name, batch, seconds, f"the fastest of {steps} steps of {batch} pairs"))
     return Comparison(f"Two tables of {rows:,} rows and nothing else", sides[0], sides[1], target=100)
 
@@ -79,33 +79,38 @@ def large_catalogue(data: SnapshotData, rows: int) -> SnapshotData:
         spec={**data.spec, "item_token_count": rows})
 
 
-def whole_training(folder: Path, steps: int, rows: int = ROWS, events: int = 400_000) -> Comparison:
+def whole_training(
+    folder: Path, settings: TrainSettings, steps: int, rows: int = ROWS, events: int = 400_000
+) -> Comparison:
     """Vitrine's training of a catalogue of `rows` items and as many feature tokens, on generated events.
 
     Args:
         folder: empty; the log is written there.
+        settings: of the towers.
         steps: that are timed.
         rows: of each of the two tables.
         events: of the log.
     """
     generate(folder, events)
     data = large_catalogue(SnapshotData.load(folder), rows)
-    settings, demand, log = TrainSettings(full_softmax_below=0), Demand.of(data), VisitLog.of(data, VISITS)
+    settings = settings.model_copy(update={"full_softmax_below": 0})
+    demand, log = Demand.of(data), VisitLog.of(data, VISITS)
     sides = []
     for name, kind in (("Vitrine", TwoTower), ("the same, dense Adam", DenseAdam)):
         tf.keras.utils.set_random_seed(settings.seed)
         plain = build(data, demand, settings)
         model = kind(plain.items, plain.users, plain.sampling, plain.num_items)
-        model.compile(optimizer=plain.optimizer if kind is TwoTower else tf.keras.optimizers.Adam(2e-3))
+        adam = tf.keras.optimizers.Adam(settings.learning_rate)
+        model.compile(optimizer=plain.optimizer if kind is TwoTower else adam)
         model.sparse_optimizer = plain.sparse_optimizer
         chosen = list(_first(Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_met=False), steps + _WARMUP))
-        seconds = fastest(_step(model), chosen, _WARMUP)
+        seconds = fastest(compiled_step(model), chosen, _WARMUP)
         positions = round(float(np.mean([len(batch["target_item"]) for batch in chosen])))
         sides.append(Side(name, positions, seconds, f"the fastest of {steps} steps of {positions:,} targets"))
     return Comparison(f"Whole training with two tables of {rows:,} rows", sides[0], sides[1], target=None)
 
 
-def _step(model: tfrs.Model) -> Callable[[Any], float]:
+def compiled_step(model: tfrs.Model) -> Callable[[Any], float]:
     """The model's training step, compiled; it returns the loss, and so not before its work is done."""
     step = tf.function(model.train_step, reduce_retracing=True)
     return lambda inputs: float(step(inputs)["loss"])

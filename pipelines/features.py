@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from pipelines import columns as c
-from pipelines.artifacts import seal, stage_key
+from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.contracts import Document, Ingested, Snapshot
 from pipelines.encode import Shop, encode, in_rows
 from pipelines.errors import DataError
@@ -24,7 +24,8 @@ from pipelines.schema import kinds, read_shop
 from pipelines.snapshot import TEST, TRAIN, VALID
 
 STAGE = "features"
-FORMAT = 3  # of the folder: the first had neither words nor pictures, the second did not tell when items arrive
+# Of the folder: the first had neither words nor pictures, the second no settings, the third no times of arrival.
+FORMAT = 4
 
 
 class FeatureSettings(Document):
@@ -71,6 +72,7 @@ def _build(ingested: Ingested, settings: FeatureSettings, out: Path) -> dict[str
     worded = write_texts(rows, fields, shop.display["title"], out)
     pictured = write_pictures(rows, fields, shop.display["image"], out)
     log.info("of %s items %s have words and %s a picture", f"{len(rows):,}", f"{worded:,}", f"{pictured:,}")
+    write_json(out / "settings.json", settings)
     log.info("split: train until %s, valid until %s, test until %s", valid_from, test_from, ingested.window.as_of)
     return {
         "ingested": ingested, "window": ingested.window, **counts, "valid_from": valid_from, "test_from": test_from,

@@ -73,7 +73,9 @@ def retrain_record(
     train = flat(read_json(Path(trained.path) / "settings.json"))
     data = SnapshotData.load(snapshot.path)
     doors = Doors.load(Path(trained.path))
-    card = model_card(evaluated, train, metrics, doors, settings.intended_use)
+    card = model_card(
+        evaluated, flat(read_json(Path(snapshot.path) / "settings.json")), train, data.spec, metrics, doors,
+        intended_use=settings.intended_use, revision=origin.git_revision)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     write_files(evaluated, metrics, curves, data, folder)
     window = {"start": _iso(snapshot.window.start), "as_of": _iso(snapshot.window.as_of)}

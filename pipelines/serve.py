@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from serving.api.settings import ApiSettings
 from serving.housekeeping import Housekeeping
 from serving.landing import LandingFolder
 from serving.lease_keeper import LeaseKeeper
-from serving.live import Live, LiveSettings
+from serving.live import Live
+from serving.live_status import LiveSettings
 from serving.service import Service
 from serving.sessions.opening import open_sessions
 from serving.storefront.router import storefront_router
@@ -80,6 +82,9 @@ def serve(
         log.info("serving %s at http://%s:%d, %s", process.shop, host, port, answers)
         if not process.keys.clients:
             log.info("no keys are configured: whoever can reach this loopback address may ask everything")
+        # Once it has ended its requests, uvicorn raises the signal again, which would end the process before what
+        # was laid down is sealed and the leases are given back.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         uvicorn.run(process.app, host=host, port=port, workers=1, access_log=False, server_header=False,
                     timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS, log_level="warning",
                     loop="uvloop", http="httptools", timeout_graceful_shutdown=10)

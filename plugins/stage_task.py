@@ -20,6 +20,7 @@ from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 from plugins.mlflow_links import MlflowRunLink, VerdictLink
+from plugins.store_connection import with_connection
 
 log = logging.getLogger("vitrine")
 # From here on a retrain has its run in MLflow.
@@ -60,7 +61,7 @@ class StageTask(BaseOperator):
             skip_after_rejection(self.upstream)
             if self.upstream is None:
                 log.info("%s, asked for by %s", summary(params.model_dump()), origin.actor)
-            places = load_settings().of_shop(params.shop)
+            places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
         except GateRejected as error:
             log.warning("%s", error)

@@ -19,8 +19,7 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Labels = Annotated[tuple[Label, ...], Field(max_length=MAX_LABELS)]
 Listed = Annotated[tuple[Id, ...], Field(max_length=MAX_LISTED)]
-Bound = Annotated[float, Field(allow_inf_nan=False)]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class Range(Document):
@@ -59,7 +58,7 @@ class Filters(Document):
     ranges: Annotated[Mapping[Id, Range], Field(max_length=MAX_COLUMNS)] = {}
     include: Listed | None = None
     exclude: Listed = ()
-    sold_out: bool = False
+    sold_out: Annotated[bool, Field(strict=True)] = False
 
 
 def allowed(filters: Filters, catalogue: Catalogue) -> Bools | None:

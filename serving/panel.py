@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from pipelines.artifacts import read_json
 from pipelines.contracts import Document
-from pipelines.errors import BundleRefused
+from pipelines.errors import BundleRefused, CorruptArtifact
 from serving.bundle_files import PANEL
 from serving.probe import NamedRequest
+from serving.strict_read import read_document
 
 _SECOND_US = 1_000_000
 
@@ -63,8 +63,8 @@ class Panel(Document):
         if not (folder / PANEL).exists():
             return cls()
         try:
-            return cls.model_validate(read_json(folder / PANEL))
-        except ValidationError as error:
+            return cls.model_validate(read_document(folder / PANEL))
+        except (ValidationError, CorruptArtifact) as error:
             raise BundleRefused(f"{folder / PANEL} is no panel: {error}; run the index stage again") from error
 
     def known_to(self, items: set[str]) -> "Panel":

@@ -1,16 +1,24 @@
 """What the online process can be asked, each field with its bounds; an unknown field is refused by name."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from pipelines.contracts import Document, UtcTime
 from serving.filters import Filters, Id
 
 MAX_K, MAX_EVENTS, MAX_TEXT, MAX_FEATURES, MAX_BASKET, MAX_CHANGES = 200, 200, 512, 50, 100, 1000
 FIRST_YEAR, LAST_YEAR = 1990, 2100
+
+
+def _written(value: object) -> object:
+    """Text alone: a bare number would be taken for seconds, or for milliseconds, by its size."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("write the time as ISO 8601 with its zone, such as 2026-11-21T14:00:00Z")
 
 
 def _in_range(value: datetime) -> datetime:
@@ -25,8 +33,11 @@ def microseconds(moment: datetime) -> int:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Moment = Annotated[UtcTime, AfterValidator(_in_range)]
-K = Annotated[int, Field(ge=1, le=MAX_K, description="How many items to answer with.")]
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
+Moment = Annotated[UtcTime, BeforeValidator(_written), AfterValidator(_in_range)]
+K = Annotated[int, Field(ge=1, le=MAX_K, strict=True, description="How many items to answer with.")]
+Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
 EventType = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -86,8 +97,8 @@ class Recommend(Shopper):
     k: K = 20
     filters: Filters = Filters()
     exclude_seen: Annotated[tuple[EventType, ...], Field(max_length=20)] | None = None
-    diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
-    explain: bool = False
+    diversity: Share = 0.0
+    explain: Flag = False
 
 
 class Similar(Document):
@@ -114,7 +125,7 @@ class Search(Shopper):
     text: Text
     k: K = 20
     filters: Filters = Filters()
-    personal: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    personal: Share = 0.0
 
 
 class Basket(Document):
@@ -176,5 +187,5 @@ class NewAvailability(Document):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": {"P-00007": False}}]})
 
-    items: Annotated[Mapping[Id, bool], Field(min_length=1, max_length=MAX_CHANGES)]
+    items: Annotated[Mapping[Id, Flag], Field(min_length=1, max_length=MAX_CHANGES)]
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import MANIFEST, digest_of
-from pipelines.errors import BundleRefused, SettingsError, StoreUnreachable
-from serving.bundle_files import check_files
+from pipelines.errors import BundleAbsent, BundleRefused, SettingsError, StoreUnreachable
+from serving.bundle_files import DEFAULT_BOUNDS, KNOWN, check_files
 from serving.release import DIGEST
 from serving.storage import Storage
 
@@ -33,7 +33,6 @@ CACHED = 3  # bundles that a cache keeps at least: the live one, the one before,
 _CACHED_S = 86_400  # and all that were used in the last day
 _AT_ONCE = 4
 _SPARE_BYTES = 64 << 20
-_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 log = logging.getLogger("vitrine")
 
@@ -69,7 +68,8 @@ class Shelf:
         """A folder of this machine with the bundle, checked to the byte; fetched where it has to be.
 
         Raises:
-            BundleRefused: the store does not hold it, or what it holds is not that bundle.
+            BundleAbsent: the store does not hold it.
+            BundleRefused: what it holds is not that bundle.
             StoreUnreachable: it cannot be read, or there is no space for it; a retry may help.
         """
         folder = self._storage.local(_folder(digest))
@@ -162,7 +162,7 @@ class Shelf:
         if digest_of(files) != digest:
             raise BundleRefused(f"{where} is of bundle {digest_of(files)[:12]}; remove the bundle and promote it again")
         for name, size in sizes.items():
-            if not _NAME.fullmatch(name) or size < 0:
+            if name not in KNOWN or not 0 <= size <= DEFAULT_BOUNDS.of(name):
                 raise BundleRefused(f"{where} names {name!r} of {size:,} bytes, which no bundle holds")
         return dict(files)
 
@@ -215,8 +215,8 @@ class Shelf:
             list(pool.map(fetch, files))
         (target / MANIFEST).write_bytes(self._storage.read(f"{_folder(digest)}/{MANIFEST}"))
 
-    def _absent(self, digest: str) -> BundleRefused:
-        return BundleRefused(f"{self._storage.root} does not hold bundle {digest}; add it before releasing it, or roll "
+    def _absent(self, digest: str) -> BundleAbsent:
+        return BundleAbsent(f"{self._storage.root} does not hold bundle {digest}; add it before releasing it, or roll "
                              "back to a release whose bundle is still there")
 
 

@@ -40,7 +40,9 @@ async def search(request: Request, question: questions.Search, at: AtDesk) -> Re
     openapi_extra={"requestBody": {"required": True, "content": {
         kind: {"schema": {"type": "string", "format": "binary", "minLength": 1}} for kind in ("image/png", "image/jpeg")
     }}})
-async def search_image(request: Request, at: AtDesk, k: Annotated[questions.K, Query()] = 20) -> Response:
+async def search_image(
+    request: Request, at: AtDesk, k: Annotated[int, Query(ge=1, le=questions.MAX_K)] = 20
+) -> Response:
     """Whose picture is most like the one in the body: the bytes of a PNG or JPEG file."""
     data = await request.body()
     return await at.slate(request, "search_image", lambda: at.service.search_image(data, k))

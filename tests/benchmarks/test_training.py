@@ -16,7 +16,7 @@ from benchmarks.training import main
 from benchmarks.training_padded import PaddedTwoTower, padded
 from benchmarks.training_scale import generate
 from benchmarks.training_tables import DenseAdam, large_catalogue, tables_alone, whole_training
-from benchmarks.training_tutorial import TutorialModel, examples, tutorial
+from benchmarks.training_tutorial import TutorialModel, examples, tutorial, tutorial_by_rows
 from models.batches import assemble, cut
 from models.demand import Demand
 from models.legacy_keras import tf
@@ -104,6 +104,7 @@ def test_the_tutorial_looks_strings_up_and_measures_in_fit(world: SnapshotData) 
     assert {float(metric.result()) for metric in model.metrics if "top_1_" in metric.name} == {1.0}
     side = tutorial(world, steps=2, batch=64)
     assert side.positions == 64 and side.seconds > 0
+    assert tutorial_by_rows(world, batch=64).positions == len(examples(world)["user"]) // 64 * 64
     with pytest.raises(ValueError, match=r"too few for 200 steps.*--steps"):
         tutorial(world, steps=200, batch=64)
 
@@ -141,7 +142,7 @@ def test_dense_adam_has_the_same_loss(large: SnapshotData) -> None:
 def test_both_comparisons_of_tables_give_a_ratio(tmp_path: Path) -> None:
     alone = tables_alone(2, dimension=4, rows=1000, batch=32)
     assert (alone.ours.positions, alone.theirs.positions) == (32, 32)
-    whole = whole_training(tmp_path, 2, rows=51_000, events=20_000)
+    whole = whole_training(tmp_path, SMALL, 1, rows=51_000, events=30_000)
     assert whole.ours.positions == whole.theirs.positions > 100
 
 
@@ -154,9 +155,11 @@ def test_a_comparison_says_its_ratio_and_both_rates() -> None:
 
 
 def called(*arguments: object) -> str:
+    """What the command says, of a training that takes a second."""
     app = typer.Typer()
     app.command()(main)
-    answer = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    small = [word for pair in ("dimension=8", "blocks=1", "steps=4") for word in ("--set", f"train.{pair}")]
+    answer = CliRunner().invoke(app, [*map(str, arguments), *small], catch_exceptions=False)
     assert answer.exit_code == 0, answer.output
     return answer.output
 
@@ -165,9 +168,9 @@ def test_the_command_compares_on_a_toy_shop(folder: Path, tmp_path: Path) -> Non
     said = called("--data", folder, "--only", "tutorial", "--only", "padded", "--steps", 1, "--tutorial-batch", 64,
                   "--sequences", 16, "--out", tmp_path / "figures.json")
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert [one["target"] for one in figures] == [70, None, 5]
-    assert figures[0]["ours"] == figures[2]["ours"] and figures[1]["ours"]["name"] == "Vitrine, sampled softmax"
-    assert figures[2]["theirs"]["positions"] == figures[2]["ours"]["positions"]
+    assert [one["target"] for one in figures] == [70, None, None, 5]
+    assert figures[0]["ours"] == figures[3]["ours"] and figures[1]["ours"]["name"] == "Vitrine, sampled softmax"
+    assert figures[3]["theirs"]["positions"] == figures[3]["ours"]["positions"]
     assert all(f"x{one['ratio']:.1f}" in said for one in figures)
 
 
@@ -186,7 +189,8 @@ def test_a_training_ends_at_its_bound_and_says_when(folder: Path, tmp_path: Path
 
 def test_a_training_of_a_budget_is_measured_on_test(folder: Path, tmp_path: Path) -> None:
     lists = tmp_path / "lists.parquet"
-    found = of_recall(folder, tmp_path / "found.json", ["--minutes", "0.01", "--members", "2", "--test", lists])
+    more = ["--minutes", "0.01", "--set", "train.members=2", "--test", lists]
+    found = of_recall(folder, tmp_path / "found.json", more)
     assert len(found["epochs"]) == 1 and found["reached_s"] is None  # 0.6 s are over with the first epoch
     events = pd.read_parquet(folder / "events.parquet")
     asked = events[(events["split"] == "test") & events["eval"]].set_index("row_id")["item_id"]

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
+Size = TypeVar("Size", int, float)
 _TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
@@ -16,7 +18,7 @@ class Sweep:
     name: str
     counts: dict[str, object] = field(default_factory=dict)
 
-    def size(self, short: int, full: int) -> int:
+    def size(self, short: Size, full: Size) -> Size:
         """The number for this run."""
         return full if self.is_full else short
 

@@ -70,7 +70,7 @@ def test_killed_publishers_leave_readers_whole(
                       acknowledged=len(result["acknowledged"]), torn=len(result["faults"]), lost=len(lost))
     sweep.count(**totals)
     assert totals["reads"] >= reads
-    assert totals["releases"] > totals["rounds"]
+    assert totals["acknowledged"] >= totals["rounds"]  # there was something to read, and something to lose
 
 
 def test_stale_promoters_are_refused_and_recorded(sweep: Sweep, tmp_path: Path) -> None:

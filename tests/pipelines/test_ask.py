@@ -35,7 +35,7 @@ def ask(
     tmp_path: Path, places: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Ask:
     """The command with one shop released: its exit status, what it printed, and its error."""
-    release(places.store / "boutique", tmp_path, places, doors=True)
+    release(Path(places.store) / "boutique", tmp_path, places, doors=True)
     for name in ("ARTIFACTS", "STORE"):
         monkeypatch.delenv(f"VITRINE_{name}", raising=False)
     monkeypatch.setenv("VITRINE_HOME", str(places.home))
@@ -80,7 +80,7 @@ def test_each_question_gets_a_table_best_first(ask: Ask, tmp_path: Path) -> None
     (("basket", "i00", "nope"), "the live release has no product 'nope'"),
     (("search",), "search takes words or --image, one of them"),
     (("search", "!?"), "'!?' asks for nothing"),
-    (("similar", "i00", "--shop", "atelier"), "shop 'atelier' has no release"),
+    (("similar", "i00", "--shop", "atelier"), "there is no shop 'atelier': give --shop boutique"),
 ])
 def test_what_cannot_be_answered_is_said(ask: Ask, arguments: tuple[str, ...], said: str) -> None:
     status, out, error = ask(*arguments)
@@ -89,10 +89,10 @@ def test_what_cannot_be_answered_is_said(ask: Ask, arguments: tuple[str, ...], s
 
 
 def test_with_two_shops_one_is_named(ask: Ask, tmp_path: Path, places: Settings) -> None:
-    release(places.store / "atelier", tmp_path / "other", places, doors=False)
+    release(Path(places.store) / "atelier", tmp_path / "other", places, doors=False)
     status, _, error = ask("similar", "i00")
     assert status == 2
-    assert "holds releases of 2 shops (atelier, boutique): give one by --shop" in error
+    assert "several shops have releases here: give --shop atelier or --shop boutique" in error
     status, _, error = ask("search", "red", "--shop", "atelier")
     assert status == 2
     assert "this release cannot be searched by words" in error
@@ -103,4 +103,4 @@ def test_without_any_release_it_says_how_to_make_one(ask: Ask, monkeypatch: pyte
     monkeypatch.setenv("VITRINE_STORE", str(tmp_path / "empty"))
     status, _, error = ask("similar", "i00")
     assert status == 2
-    assert "holds releases of 0 shops (none): release one by `vitrine retrain --data FOLDER`" in error
+    assert f"there is no release in {tmp_path / 'empty'}: run `vitrine retrain`" in error

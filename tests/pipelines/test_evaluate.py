@@ -39,7 +39,8 @@ def events() -> list[Event]:
 def make_trained(root: Path, key: str = KEY, shop: list[Event] | None = None, **spec: Any) -> Trained:
     def snapshot_files(out: Path) -> dict[str, Any]:
         small_snapshot(out, shop or events(), users=13, items=ITEMS)
-        write_json(out / "spec.json", read_json(out / "spec.json") | {"event_types": ["buy"]} | spec)
+        write_json(out / "spec.json", read_json(out / "spec.json") | {
+            "event_types": ["buy"], "event_weights": {"buy": 1.0}} | spec)
         return {"window": Window(as_of=AS_OF), "users": 13, "items": ITEMS, "events": 53, "train_events": 36,
                 "valid_targets": 8, "test_targets": 9}
 
@@ -262,7 +263,8 @@ def test_a_window_with_nothing_to_ask_is_refused(tmp_path: Path) -> None:
 
 def test_too_many_targets_are_sampled_the_same_way_each_time(tmp_path: Path) -> None:
     few = SETTINGS.model_copy(update={"max_targets": 4, "baselines": ("popularity",)})
-    one, two = (evaluate(make_trained(tmp_path / name), tmp_path / "store", few, tmp_path / name) for name in "ab")
+    one, two = (evaluate(make_trained(tmp_path / name), ReleaseStore(tmp_path / "store"), few, tmp_path / name)
+                for name in "ab")
     assert len(ranks(one, "two_tower")) == 4
     assert one.digest == two.digest
     assert json.loads((Path(one.path) / "models.json").read_text()) == ["two_tower", "popularity"]

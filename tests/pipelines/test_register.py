@@ -1,5 +1,6 @@
 """The register stage on a shop of three items: the same retrain is recorded once, whatever is repeated."""
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,26 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import tracking
 from pipelines.artifacts import read_json, verify, write_json
+from pipelines.cli import parse_settings
 from pipelines.contracts import Evaluated, Ingested, Origin, Snapshot, Trained, Window
 from pipelines.errors import CorruptArtifact, TrackingError
 from pipelines.model_card import comparison, model_card, table
+from pipelines.record import flat
 from pipelines.register import RegisterSettings, input_example, named_metrics, register
+from pipelines.reproduce import retrain_command
+from pipelines.retrain import RetrainParams, run_stage
 from pipelines.settings import Settings
 from pipelines.snapshot import TEST, TRAIN, SnapshotData
 from serving.doors import Door, Doors
+from tests.world import write_world
 
 ORIGIN = Origin(actor="ada", dag_id="retrain", dag_run_id="manual_1", git_revision="abc123")
 ITEM_INPUTS = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
 SECOND = 1_000_000
+SPEC = {
+    "visits": 4, "user_slots": 2, "event_types": ["purchase", "view"], "event_weights": {"purchase": 1.0, "view": 0.5},
+    "item_fields": [{"name": "colour", "kind": "category"}], "user_fields": [{"name": "country", "kind": "category"}],
+}
 
 
 def numbers_of(recall: float, new: float) -> dict[str, Any]:
@@ -30,7 +40,7 @@ def numbers_of(recall: float, new: float) -> dict[str, Any]:
         "slices": {"all": {"events": 8, "recall@10": recall, "ndcg@10": 0.1},
                    "new_items": {"events": 2, "recall@10": new, "ndcg@10": 0.0}},
         "intervals": {"recall@10": [recall - 0.1, recall + 0.1]},
-        "exposure": {"gini": recall / 10},
+        "exposure": {"gini": recall / 10, "popular_share": 0.25, "never_bought_share": 0.125},
     }
 
 
@@ -64,7 +74,8 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_snapshot(folder: Path) -> None:
     """User 0 took item 0 at second 1 and item 1 at second 2 (the test target); user 1 took item 2 at second 1."""
     folder.mkdir()
-    write_json(folder / "spec.json", {"visits": 4, "user_slots": 2, "event_types": ["purchase"]})
+    write_json(folder / "spec.json", SPEC)
+    write_json(folder / "settings.json", {"visits": 4, "valid_share": 0.1})
     arrays = {
         "item_tokens_indptr": np.zeros(4, np.int64), "item_tokens": np.zeros(0, np.int32),
         "item_token_weights": np.zeros(0, np.float32), "item_dense": np.zeros((3, 0), np.float32),
@@ -148,9 +159,16 @@ def test_input_example_is_a_known_and_an_unknown_shopper(tmp_path: Path) -> None
     np.testing.assert_array_equal(example["user"], [[7, 8], [0, 0]])
 
 
+def card_of(evaluated: Evaluated, doors: Doors | None = None, revision: str | None = "abc123") -> str:
+    closed = Door(closed="nothing to learn from")
+    return model_card(evaluated, {"visits": 4, "valid_share": 0.1}, {"dimension": 2}, SPEC, METRICS,
+                      doors or Doors(search=closed, pictures=closed), intended_use="For the shop window.",
+                      revision=revision)
+
+
 def test_card_says_where_the_model_is_behind(evaluated: Evaluated) -> None:
     doors = Doors(search=Door(figures={"exact_recall@10": 0.75}), pictures=Door(closed="no product has a picture"))
-    card = model_card(evaluated, {"dimension": 2}, METRICS, doors, "For the shop window.")
+    card = card_of(evaluated, doors)
     assert "| by words | exact_recall@10 | 0.7500 |" in card
     assert "| by a picture | not possible: no product has a picture |  |" in card
     assert "For the shop window." in card
@@ -163,6 +181,59 @@ def test_card_says_where_the_model_is_behind(evaluated: Evaluated) -> None:
     assert rows[1] == ["ALS", 0.4, 0.2, "+25.0 %"]
     assert table(["a", "b"], [["x", 1234], ["y", 0.5]]) == (
         "| a | b |\n| --- | ---: |\n| x | 1,234 |\n| y | 0.5000 |")
+
+
+def test_card_says_what_the_model_was_made_of(evaluated: Evaluated) -> None:
+    card = card_of(evaluated)
+    for row in ("| first and last event | 2011-12-09 00:00 and 2011-12-09 00:00 UTC, on 1 days |",
+                "| users, items, events | 2, 3, 3 |", "| validation, test answers | 0, 1 |",
+                "| event types and weights | purchase 1, view 0.5 |", "| columns of the items | colour (category) |",
+                "| columns of the users | country (category) |", f"| digest of the checked copy | `{'lake' * 8}` |",
+                f"| digest of the encoded data | `{'snapshot' * 8}` |"):
+        assert row in card
+    assert "Of shoppers it takes the history and country;" in card
+    assert "25.0 % go to the most popular tenth of the range, 12.5 % to products without a training event" in card
+    # Both slices of METRICS are far below 100 events.
+    assert "Slices of fewer than 100 events say little, those of none nothing: all (8), new_items (2)." in card
+    assert "trained anew" not in card
+    trained = evaluated.trained.model_copy(update={"is_refit": True})
+    assert "then trained anew on train and valid" in card_of(evaluated.model_copy(update={"trained": trained}))
+
+
+def test_card_says_how_to_make_the_model_again(evaluated: Evaluated) -> None:
+    lines = card_of(evaluated).splitlines()
+    start = lines.index("## How to make it again")
+    assert lines[start + 2 : start + 6] == [
+        "```sh", "git checkout abc123 && make env",
+        # valid_share is the default, 4 visits and 2 dimensions are not.
+        "vitrine retrain --data /data/online_retail --as-of 2011-12-10T00:00:00 --set features.visits=4 "
+        "--set train.dimension=2 --dry-run", "```"]
+    unknown = card_of(evaluated, revision=None)
+    assert "git checkout" not in unknown and "its revision is not known" in unknown
+
+
+def test_the_command_of_the_card_makes_the_same_snapshot(tmp_path: Path) -> None:
+    shop = write_world(tmp_path / "a shop")
+    given = {"features": {"visits": 6, "valid_share": 0.2}, "train": {"dropout": 0.25, "search": {"steps": 7}}}
+    params = RetrainParams(source=str(shop), as_of=datetime(2026, 1, 24, 12, tzinfo=UTC), window_days=15,
+                           settings=given)
+
+    def encoded(params: RetrainParams, root: Path) -> Snapshot:
+        places = Settings(home=root, artifacts=root, store=root, mlflow_uri="sqlite://")
+        lake = run_stage("ingest", None, params, ORIGIN, places)
+        return Snapshot.model_validate(run_stage("features", lake, params, ORIGIN, places))
+
+    snapshot = encoded(params, tmp_path / "first")
+    kept = read_json(Path(snapshot.path) / "settings.json")
+    words = shlex.split(retrain_command(snapshot, kept, flat(given["train"])))
+    assert words[:2] == ["vitrine", "retrain"] and words[-1] == "--dry-run"
+    pairs = list(zip(words[2:-1:2], words[3:-1:2], strict=True))
+    options = dict(pairs)
+    settings = parse_settings([value for name, value in pairs if name == "--set"])
+    again = RetrainParams(source=options["--data"], window_days=int(options["--window-days"]), settings=settings,
+                          as_of=datetime.fromisoformat(options["--as-of"]).replace(tzinfo=UTC))
+    assert again == params
+    assert encoded(again, tmp_path / "second").digest == snapshot.digest
 
 
 def test_register_twice_records_once(evaluated: Evaluated, places: Settings, tmp_path: Path) -> None:

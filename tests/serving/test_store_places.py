@@ -15,6 +15,7 @@ from pipelines.artifacts import MANIFEST, digest_of
 from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, SettingsError, StoreUnreachable
 from serving import shelf
 from serving.bundle import Bundle
+from serving.leases import HeldBundles
 from serving.storage import open_storage
 from serving.store import ReleaseStore
 from tests.s3_server import S3
@@ -179,6 +180,27 @@ def test_leases_are_renewed_ended_and_seen_by_others(place: Place) -> None:
     assert there.leases.all()[0][1].expires_at > datetime.now(UTC)
     lease.end()
     assert there.leases.all() == []
+
+
+def test_a_process_that_serves_holds_what_is_open_and_nothing_else(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = place.open()
+    hold, now = HeldBundles(store.leases, "api 1", seconds=90), time.monotonic()
+
+    def held() -> dict[str, datetime]:
+        return {lease.bundle[0]: lease.expires_at for _, lease in store.leases.all()}
+
+    hold(frozenset({"a" * 64, "b" * 64}))
+    first = held()
+    hold(frozenset({"b" * 64, "c" * 64}))
+    assert set(held()) == {"b", "c"}
+    assert held()["b"] == first["b"]  # not due
+    monkeypatch.setattr("serving.leases.time.monotonic", lambda: now + 40)
+    hold(frozenset({"b" * 64}))
+    assert held()["b"] > first["b"]
+    hold(frozenset())
+    assert held() == {}
 
 
 def test_a_bundle_that_is_being_removed_is_not_released(place: Place, bundles: tuple[Path, Path]) -> None:
