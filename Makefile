@@ -23,6 +23,7 @@ serve: $(STAMP) ## Answer over HTTP from the live release: make serve [SHOP=name
 	@$(BIN)/vitrine serve $(if $(SHOP),--shop "$(SHOP)") $(if $(PORT),--port "$(PORT)")
 
 test: $(STAMP) ## Run all tests: make test [ARGS="-k gate"]
+	@$(BIN)/python -m tests.browser
 	@$(BIN)/python -m pytest $(ARGS)
 
 faults: $(STAMP) ## Run the full fault sweeps: make faults [ARGS="-k stale"]
