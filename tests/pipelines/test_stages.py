@@ -141,7 +141,8 @@ def aliases(places: Settings) -> dict[str, str]:
 
 def files(places: Settings) -> dict[str, int]:
     """Every path below artefacts and store, with the time of its last change."""
-    return {str(path): path.stat().st_mtime_ns for root in (places.artifacts, Path(places.store)) for path in root.rglob("*")}
+    roots = (places.artifacts, Path(places.store))
+    return {str(path): path.stat().st_mtime_ns for root in roots for path in root.rglob("*")}
 
 
 def sealed(stage: str, places: Settings) -> list[Path]:

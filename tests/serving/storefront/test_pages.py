@@ -60,7 +60,7 @@ def test_each_click_moves_the_row_and_is_told(client: TestClient) -> None:
     # Before the first click two of the eight were bags (0 and 4); after it all are, 4 alone was there before.
     assert "bags 2 → to 8" in steps[2]
     assert "3 events" in found(page, "#panel").text
-    assert "close to Item" in found(page, "#for-you .why").text.lower()
+    assert "Close to Item" in found(page, "#for-you .why").text
     # What the last click brought in stands last: it took the place of the one that was clicked.
     moved = [tag.text.strip() if (tag := piece.select_one(".move")) else "" for piece in page.select("#for-you .piece")]
     assert moved == ["↑ up 1"] * 7 + ["new here"]
