@@ -15,6 +15,7 @@ from pipelines.settings import Settings
 from serving.api.app import create_app
 from serving.api.keys import KeyRing
 from serving.api.settings import ApiSettings
+from serving.erased_watch import ErasedWatch
 from serving.housekeeping import Housekeeping
 from serving.landing import LandingFolder
 from serving.lease_keeper import LeaseKeeper
@@ -57,10 +58,12 @@ def opened(
         closing.callback(leases.end)
         sessions = open_sessions(places.sessions_of(name), prefix=f"vitrine:{name}")
         closing.callback(sessions.close)
-        landing = LandingFolder(places.landing_of(name))
-        closing.enter_context(Housekeeping(sessions, landing))
+        erasures = ErasedWatch(store.erasures)
+        landing = LandingFolder(places.landing_of(name), drop=erasures.covers)
+        closing.enter_context(Housekeeping(sessions, landing, erasures=erasures))
+        closing.enter_context(erasures)
         following = closing.enter_context(Live(store, live, renew=leases))
-        service = Service(following, sessions, landing=landing)
+        service = Service(following, sessions, landing=landing, erasures=erasures)
         pages = [storefront_router(service, storefront)] if storefront is not None else []
         yield Process(name, create_app(service, api, keys, pages), service, keys)
 

@@ -2,12 +2,12 @@
 
     events/day=YYYY-MM-DD/live-*.parquet    columns of the events table, and event_id; day is that of arrival
     merges/day=YYYY-MM-DD/live-*.parquet    merge_id, alias, user_id, timestamp, undone_at
-    erasures/day=YYYY-MM-DD/live-*.parquet  user_id, timestamp
     TABLE/.live-*.jsonl                     rows of a running process that are not yet in a Parquet file
 
 A row is acknowledged once it is synced to its process's own journal. Every minute a journal is sealed: its rows are
 written as Parquet beside, synced and renamed, so that readers see whole files only. The journal of a process that died
-is sealed by the next one that starts, under the same name: sealed twice is sealed once.
+is sealed by the next one that starts, under the same name: sealed twice is sealed once. What was erased meanwhile is
+left out; `serving/landing_sweep.py` takes it out of the files that are sealed already.
 """
 
 import fcntl
@@ -29,13 +29,16 @@ from pipelines.artifacts import sync_parent
 from pipelines.errors import VitrineError
 from serving.sessions.contract import Event, Merge
 
+ALIAS = "alias"
 _TIME = pa.timestamp("us", "UTC")
 EVENTS = pa.schema([(c.EVENT, pa.string()), (c.USER, pa.string()), (c.ITEM, pa.string()), (c.TIME, _TIME),
                     (c.TYPE, pa.string())])
-MERGES = pa.schema([("merge_id", pa.string()), ("alias", pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
+MERGES = pa.schema([("merge_id", pa.string()), (ALIAS, pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
                     ("undone_at", _TIME)])
-ERASURES = pa.schema([(c.USER, pa.string()), (c.TIME, _TIME)])
+USERS = (c.USER, ALIAS)  # columns that name people
 SEAL_AFTER_S, MOST_ROWS = 60.0, 100_000
+
+Drop = Callable[[str, int], bool]  # is what this user did at this time (microseconds) to go?
 
 
 class LandingUnavailable(VitrineError):
@@ -46,16 +49,23 @@ class LandingFolder:
     """Lays rows down; safe for use by many threads, and by many processes at once."""
 
     def __init__(
-        self, folder: Path, seal_after_s: float = SEAL_AFTER_S, clock: Callable[[], float] = time.time
+        self, folder: Path, seal_after_s: float = SEAL_AFTER_S, clock: Callable[[], float] = time.time,
+        drop: Drop = lambda user_id, time_us: False,
     ) -> None:
         """Seal what processes that died have left.
+
+        Args:
+            folder: of the shop.
+            seal_after_s: a journal is sealed when it is so old.
+            clock: seconds since 1970.
+            drop: what is not to be sealed, because it was erased.
 
         Raises:
             LandingUnavailable: the folder cannot be written.
         """
         self.folder = Path(folder)
-        self._tables = {name: _Table(self.folder / name, schema, seal_after_s, clock)
-                        for name, schema in (("events", EVENTS), ("merges", MERGES), ("erasures", ERASURES))}
+        self._tables = {name: _Table(self.folder / name, schema, seal_after_s, clock, drop)
+                        for name, schema in (("events", EVENTS), ("merges", MERGES))}
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Append events; durable on return.
@@ -72,10 +82,6 @@ class LandingFolder:
         self._tables["merges"].add([{"merge_id": merge.merge_id, "alias": merge.alias, c.USER: merge.user_id,
                                      c.TIME: merge.time_us, "undone_at": merge.undone_us}])
 
-    def add_erasure(self, user_ids: Sequence[str], time_us: int) -> None:
-        """Append that users must be forgotten; durable on return."""
-        self._tables["erasures"].add([{c.USER: user_id, c.TIME: time_us} for user_id in user_ids])
-
     def seal(self) -> None:
         """Make everything that was added visible to ingest."""
         for table in self._tables.values():
@@ -85,8 +91,10 @@ class LandingFolder:
 class _Table:
     """One table's journal, and the files that it becomes."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, seal_after_s: float, clock: Callable[[], float]) -> None:
-        self.folder, self.schema, self.seal_after_s, self._clock = folder, schema, seal_after_s, clock
+    def __init__(
+        self, folder: Path, schema: pa.Schema, seal_after_s: float, clock: Callable[[], float], drop: Drop
+    ) -> None:
+        self.folder, self.schema, self.seal_after_s, self._clock, self._drop = folder, schema, seal_after_s, clock, drop
         self._lock = Lock()
         self._journal: IO[bytes] | None = None
         self._begun, self._rows = 0.0, 0
@@ -159,20 +167,21 @@ class _Table:
 
     def _convert(self, journal: Path) -> None:
         """Write a journal's rows as a Parquet file, beside and renamed, and remove it."""
+        stem = journal.name.removeprefix(".").removesuffix(".jsonl")
+        day = self.folder / f"day={stem[len('live-'):][:len('YYYY-MM-DD')]}"
+        beside = day / f".{stem}.parquet"
         # Without its newline a last line was never acknowledged.
-        lines = journal.read_bytes().split(b"\n")[:-1]
-        if lines:
-            stem = journal.name.removeprefix(".").removesuffix(".jsonl")
-            day = self.folder / f"day={stem[len('live-'):][:len('YYYY-MM-DD')]}"
+        rows = [json.loads(line) for line in journal.read_bytes().split(b"\n")[:-1]]
+        if rows := [row for row in rows if not any(self._drop(row.get(name) or "", row[c.TIME]) for name in USERS)]:
             day.mkdir(exist_ok=True)
-            beside = day / f".{stem}.parquet"
             with beside.open("wb") as file:
-                pq.write_table(pa.Table.from_pylist([json.loads(line) for line in lines], self.schema), file)
+                pq.write_table(pa.Table.from_pylist(rows, self.schema), file)
                 file.flush()
                 os.fsync(file.fileno())
             beside.rename(day / f"{stem}.parquet")
             sync_parent(day / f"{stem}.parquet")
             sync_parent(day)
+        beside.unlink(missing_ok=True)  # of a process that was killed here
         journal.unlink()
 
     def _unavailable(self, error: OSError) -> LandingUnavailable:

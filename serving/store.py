@@ -4,6 +4,7 @@
     releases/00000042.json    records, written with put-if-absent; the highest number is live
     refusals/<time>-<id>.json promotions that were not taken, for people
     leases/, condemned/       who uses a bundle and what is being removed, see serving/leases.py
+    erased/                   whose data count no more, see serving/erased.py
 
 A promoter names the release that its challenger was judged against and writes the next number, or fails,
 as a table format commits. So the log is pointer, fence and audit in one: of two promoters with the same
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
+from serving.erased import ErasureLog
 from serving.leases import Leases, process_name
 from serving.release import Refusal, Release, sealed, unsealed
 from serving.shelf import Shelf
@@ -49,6 +51,7 @@ class ReleaseStore:
         self.root = self._storage.root
         self.shelf = Shelf(self._storage, cache)
         self.leases = Leases(self._storage)
+        self.erasures = ErasureLog(self._storage)
 
     def live(self) -> Release | None:
         """The release that shoppers see, or none."""
