@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_releases, cli_serve
+from pipelines.cli_erase import erase_user
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -200,6 +201,7 @@ def benchmark(
 
 
 app.command()(export_feeds)
+app.command()(erase_user)
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:

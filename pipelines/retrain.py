@@ -30,6 +30,12 @@ from pipelines.settings import Settings
 D = TypeVar("D", bound=Document)
 
 
+def shop_of(source: str) -> str:
+    """Name of a shop: the last part of its source's path or of the URL's, without what names may not hold."""
+    name = re.split(r"[/\\]", source.partition("?")[0].rstrip("/\\"))[-1]
+    return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
+
+
 class RetrainParams(Document):
     """What a person or a schedule decides about one retrain.
 
@@ -55,9 +61,8 @@ class RetrainParams(Document):
 
     @property
     def shop(self) -> str:
-        """Name of the shop: the last part of the source's path or of the URL's, without what names may not hold."""
-        name = re.split(r"[/\\]", self.source.split("?")[0].rstrip("/\\"))[-1]
-        return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
+        """Name of the shop; see `shop_of`."""
+        return shop_of(self.source)
 
     @property
     def window(self) -> Window:

@@ -15,6 +15,10 @@ log = logging.getLogger("vitrine.erased")
 class Erasures(Protocol):
     """What the service asks about erasures; `ErasedWatch` answers it."""
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from following them at present."""
+
     def known(self) -> Erased | None:
         """Who was erased; None as long as nobody could say."""
 

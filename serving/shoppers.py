@@ -47,6 +47,11 @@ class Shoppers:
         """Who was erased; None as long as the store could not be asked."""
         return self._erasures.known() if self._erasures is not None else NOBODY
 
+    @property
+    def erasure_trouble(self) -> str | None:
+        """What keeps this process from following the erasures at present, or none."""
+        return self._erasures.trouble if self._erasures is not None else None
+
     def history(self, user_id: str | None, notices: list[str]) -> list[Event]:
         """What is stored of a user and not erased; nothing, with a notice, while the store does not answer."""
         if user_id is None:

@@ -41,8 +41,8 @@ class Exclusion:
             ErasedMeanwhile: somebody was erased since it began.
         """
         if self._log is not None and self._log.newer(self.erased) is not self.erased:
-            raise ErasedMeanwhile("somebody was erased while this stage read the data: nothing was sealed; run it again, "
-                                  "and it leaves them out")
+            raise ErasedMeanwhile("somebody was erased while this stage read the data: nothing was sealed; run it "
+                                  "again, and it leaves them out")
 
     def among(self, user_ids: Iterable[pa.Array | pa.ChunkedArray]) -> pa.Table:
         """ERASED_USERS: those of some batches of distinct ids that were erased, and until when."""

@@ -131,7 +131,7 @@ class SqliteSessions:
         return deleted
 
     def scrub(self) -> bool:
-        """See `SessionStore.scrub`. Rows that once moved between pages leave bytes behind that no deletion overwrites."""
+        """See `SessionStore.scrub`. What once moved between pages leaves bytes behind that no deletion overwrites."""
         with self._reading() as db:
             db.execute("VACUUM")
             is_busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
