@@ -208,14 +208,14 @@ def _ours(attempt: Path) -> Iterator[None]:
 def take_away(folder: Path) -> bool:
     """Remove a folder of the artefact root whole, sealed or not; False where it was gone, renamed perhaps.
 
-    Killed in the midst of it, what is left lies under a name that nobody takes for a result.
+    Killed or met by another removal in the midst of it, what is left lies under a name that nobody takes for a result.
     """
     aside = folder.parent / f".removed-{uuid.uuid4().hex[:12]}"
     try:
         folder.rename(aside)
     except FileNotFoundError:
         return False
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)
     return True
 
 

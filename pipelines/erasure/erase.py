@@ -19,7 +19,7 @@ from pipelines.erasure.elsewhere import Elsewhere, search_elsewhere
 from pipelines.erasure.person import Person
 from pipelines.erasure.receipt import Place, Receipt, listed
 from pipelines.progress import log
-from pipelines.releases.opening import open_store
+from pipelines.releases.opening import open_store, shops
 from pipelines.settings import Settings
 from serving.bundle_files import PANEL
 from serving.landing import LandingFolder
@@ -63,14 +63,14 @@ def erase_user(
         SessionsUnavailable, StoreUnreachable, LandingUnavailable: a place does not answer; do it again, it goes on.
         CorruptArtifact: the log of erasures is damaged.
     """
-    store = open_store(places.of_shop(shop))
+    store, others = open_store(places.of_shop(shop)), frozenset(shops(places)) - {shop}
     with ExitStack() as open_places:
         sessions = _sessions(places, shop)
         if sessions is not None:
             open_places.enter_context(closing(sessions))
         ids = sessions.profile(user_id) if sessions is not None else [user_id]
         person = Person(ids, store.erasures.read())
-        found = _search(person, shop, places, store, sessions)
+        found = _search(person, shop, others, places, store, sessions)
         number, removed, swept, is_scrubbed = None, len(found.folders.held), found.swept, False
         if not is_dry_run:
             histories = [*found.folders.histories, *(one for own in found.bundles.values() for one in own)]
@@ -78,7 +78,7 @@ def erase_user(
                                           histories=histories).number
             log.info("erasure %d is in force; now its files are removed", number)
             swept = _sweep_landing(places.landing_of(shop), person)
-            removed = folders.remove(places.artifacts, shop, person, found.folders)
+            removed = folders.remove(places.artifacts, others, person, found.folders)
             for path in found.elsewhere.of_mlflow:
                 path.unlink(missing_ok=True)
             if sessions is not None:
@@ -98,10 +98,13 @@ def _sessions(places: Settings, shop: str) -> SessionStore | None:
     return open_sessions(place, prefix=f"vitrine:{shop}") if "://" in place or Path(place).exists() else None
 
 
-def _search(person: Person, shop: str, places: Settings, store: ReleaseStore, sessions: SessionStore | None) -> Found:
+def _search(
+    person: Person, shop: str, others: frozenset[str], places: Settings, store: ReleaseStore,
+    sessions: SessionStore | None,
+) -> Found:
     events = [] if sessions is None else sessions.history(person.ids[0])
     swept = sweep(places.landing_of(shop), lambda user, _: user in person, is_dry=True)
-    own = folders.search(places.artifacts, shop, person)
+    own = folders.search(places.artifacts, others, person)
     bundles, stock = dict[str, list[Shopper]](), sorted(store.shelf.stock())
     for digest in stock:
         try:

@@ -1,6 +1,7 @@
 """What a file says of a person: rows of a table with user ids, or an id among any other bytes."""
 
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,9 @@ class Rows(NamedTuple):
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder, what is being written and what was left half too; links are not followed."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield path
+    for inner, names, files in os.walk(folder):  # which passes over what is removed meanwhile
+        names.sort()
+        yield from (path for name in sorted(files) if (path := Path(inner, name)).is_file() and not path.is_symlink())
 
 
 def rows_of(path: Path, person: Person) -> Rows:

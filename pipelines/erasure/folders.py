@@ -50,15 +50,19 @@ class Search:
     sources: set[str] = field(default_factory=set)
 
 
-def search(root: Path, shop: str, person: Person, events: Iterable[tuple[str, int]] = ()) -> Search:
-    """Look through every folder below `root` that is the shop's, or that does not say whose it is.
+def search(root: Path, others: frozenset[str], person: Person, events: Iterable[tuple[str, int]] = ()) -> Search:
+    """Look through every folder below `root`.
 
-    `events` are known of the person from elsewhere.
+    Args:
+        root: of the artefacts.
+        others: other shops, whose customers of the same id are somebody else: their folders are passed over.
+        person: who is looked for.
+        events: (item id, microseconds) that are known of the person from elsewhere.
     """
     found, bundles = Search(events=set(events)), list[Path]()
     for folder in all_folders(root):
         source = source_of(folder)
-        if source is not None and shop_of(source) != shop:
+        if source is not None and shop_of(source) in others:
             continue
         found.sources |= {source} if source is not None else set()
         rows = 0
@@ -67,24 +71,27 @@ def search(root: Path, shop: str, person: Person, events: Iterable[tuple[str, in
         if rows:
             found.held.append(folder)
             found.rows += rows
-        elif (folder / PANEL).is_file():
+        elif (folder / PANEL).is_file() and (folder / PROVENANCE).is_file():
             bundles.append(folder)
     # Panels name nobody: they are compared with what all the lakes together know of the person.
     for folder in bundles:
-        histories = histories_of((folder / PANEL).read_bytes(), (folder / PROVENANCE).read_bytes(), found.events)
-        if histories:
+        try:
+            panel, provenance = (folder / PANEL).read_bytes(), (folder / PROVENANCE).read_bytes()
+        except FileNotFoundError:  # another erasure removes it just now
+            continue
+        if histories := histories_of(panel, provenance, found.events):
             found.held.append(folder)
             found.histories += histories
     return found
 
 
-def remove(root: Path, shop: str, person: Person, first: Search) -> int:
+def remove(root: Path, others: frozenset[str], person: Person, first: Search) -> int:
     """Remove the folders that hold the person, until a search finds none; how many that were."""
     found, removed = first, 0
     while found.held:
         # A stage that publishes its folder just now changes its name: the next search finds it under the new one.
         removed += sum(take_away(folder) for folder in found.held)
-        found = search(root, shop, person, found.events)
+        found = search(root, others, person, found.events)
     return removed
 
 
@@ -124,7 +131,7 @@ def _look(path: Path, person: Person, found: Search) -> int:
 def all_folders(root: Path) -> Iterator[Path]:
     """Folders of results and of attempts, those that were left half too."""
     for stage in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
-        yield from sorted(path for path in stage.iterdir() if path.is_dir())
+        yield from sorted(path for path in stage.iterdir() if path.is_dir())  # all names at once, before any is removed
 
 
 def source_of(folder: Path) -> str | None:
