@@ -137,7 +137,7 @@ def test_mlflow_that_does_not_answer_is_named_without_them(told: Told, tmp_path:
     places, registered = load_settings(), make_registered(tmp_path / "artifacts")
     for call in (lambda: tracking.identity(places), lambda: tracking.tag(registered, {"a": "b"}, places),
                  lambda: tracking.require_run(registered, places),
-                 lambda: tracking.promoted(registered, 1, "0" * 64, places),
+                 lambda: tracking.stage_run(registered, "gate", {}, {}, (), places),
                  lambda: index(registered, IndexSettings(), places, tmp_path / "artifacts")):
         with told.failing():
             call()
@@ -147,7 +147,7 @@ def test_mlflow_that_does_not_answer_is_named_without_them(told: Told, tmp_path:
 
 def test_a_bucket_that_does_not_answer_is_named_without_them(told: Told) -> None:
     places = load_settings({**ENVIRONMENT, "VITRINE_STORE": "s3://bucket/x"})
-    store = ReleaseStore(places.store, {**places.client_options, "allow_http": "true"})
+    store = ReleaseStore(places.store, places.client_options)
     with told.failing():
         store.live()
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("kill", "exception", "ENOSPC", "EIO", "hang")
-_RANDOM = re.compile(r"[0-9a-f]{12,}|day=\d{4}-\d\d-\d\d|part-\d+|\d{8}T\d{6}\.\d+Z?|\b\d{3,}\b|m-[0-9a-f]+|tmp\w{6,}")
+_RANDOM = re.compile(r"(?<=vitrine-)\w{8}\b|[0-9a-f]{12,}|day=\d{4}-\d\d-\d\d|part-\d+|\d{8}T\d{6}\.\d+Z?|\b\d{3,}\b|"
+                     r"m-[0-9a-f]+|tmp\w{6,}")
 _CLIENT = ("create_experiment", "create_run", "update_run", "log_batch", "log_inputs", "create_logged_model",
            "log_model_artifacts", "finalize_logged_model", "log_outputs", "log_artifacts", "log_artifact",
            "create_registered_model", "create_model_version", "set_registered_model_alias", "set_model_version_tag",
