@@ -5,6 +5,8 @@ handed to it but below artefact and store folders of its own, and dies of SIGKIL
 """
 
 import json
+import pickle
+import pickletools
 import shutil
 import signal
 import subprocess
@@ -211,6 +213,28 @@ def test_every_question_is_answered_with_the_scores_of_the_training_s_own_files(
     shown = served.search_image(image, 18)
     agree(shown, pictured)
     assert shown[0].score == pytest.approx(1, abs=1e-5)  # its own picture, or one that is drawn alike
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle of protocol 2 or later, by its opcodes; the ones before are known by their names."""
+    content = path.read_bytes()
+    if path.suffix in (".pkl", ".pickle", ".joblib", ".dill"):
+        return True
+    if content[:1] != b"\x80" or content[1:2] not in b"\x02\x03\x04\x05":
+        return b"'|O'" in content[:200]  # an array of objects, which NumPy pickles
+    try:
+        return bool(list(pickletools.genops(content)))
+    except ValueError:
+        return False
+
+
+def test_nothing_that_a_retrain_writes_is_a_pickle(chain: Chain, tmp_path: Path) -> None:
+    (tmp_path / "pickle").write_bytes(pickle.dumps({"a": [1.5]}))
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    assert [is_pickle(path) for path in sorted(tmp_path.iterdir())] == [True, True]
+    written = [path for path in chain.places.home.rglob("*") if path.is_file()]
+    assert len(written) > 100
+    assert [path for path in written if is_pickle(path)] == []
 
 
 def test_a_second_run_returns_the_same_contracts_and_makes_nothing(chain: Chain) -> None:
