@@ -115,9 +115,11 @@ def _log(
                for step, values in points for name, value in numbers(values).items()]
     settings = [entities.Param(name, value) for name, value in texts(params).items()]
     labels = [entities.RunTag(name, value) for name, value in tags.items()]
-    # MLflow takes at most 1,000 metrics, 100 parameters and 100 tags at once.
-    for first in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[first : first + 1000])
+    # MLflow takes at most 1,000 metrics, 100 parameters and 100 tags at once. Of a model's metrics it takes any number,
+    # but knows again, when a retry sends them once more, no more than 100.
+    most = 1000 if link is None else 100
+    for first in range(0, len(metrics), most):
+        client.log_batch(run_id, metrics=metrics[first : first + most])
     for first in range(0, max(len(settings), len(labels)), 100):
         client.log_batch(run_id, params=settings[first : first + 100], tags=labels[first : first + 100])
 
@@ -187,9 +189,7 @@ def _version(client: MlflowClient, name: str, model_id: str, run_id: str, record
 
 
 def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
-    """Write `record` to MLflow, or finish what an earlier attempt began.
-
-    Returns the fields of `Registered`: experiment_id, run_id, model_name and model_version.
+    """Write `record` to MLflow, or finish what an earlier attempt began; returns the fields of `Registered`.
 
     Raises:
         TrackingError: MLflow cannot be reached or refuses.
