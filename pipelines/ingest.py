@@ -19,6 +19,7 @@ from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
 from pipelines.erasure.exclusion import UNTIL, Exclusion
 from pipelines.errors import DataError, VitrineError
+from pipelines.free_space import require_free
 from pipelines.progress import Progress, log
 from pipelines.schema import SHOP_FILE
 from pipelines.shop_spec import ShopSpec
@@ -62,9 +63,14 @@ def ingest(
     with open_source(source) as opened:
         fingerprint = opened.fingerprint()
         key = stage_key("ingest", fingerprint, window, spec, exclusion.digest)
-        return seal(Ingested, root, "ingest", key,
-                    lambda folder: _build(opened, fingerprint, window, spec, exclusion, folder),
-                    exclusion.require_unchanged)
+
+        def build(folder: Path) -> dict[str, Any]:
+            # A database's size is not known; its tables were copied beside before this.
+            size = sum(path.stat().st_size for paths in opened.files.values() for path in paths)
+            require_free(folder, size, f"the copy of {opened.name}")
+            return _build(opened, fingerprint, window, spec, exclusion, folder)
+
+        return seal(Ingested, root, "ingest", key, build, exclusion.require_unchanged)
 
 
 def time_range(source: str, spec: ShopSpec) -> tuple[datetime, datetime]:
