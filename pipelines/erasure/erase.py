@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipelines.addresses import redacted
 from pipelines.erasure import folders
 from pipelines.erasure.elsewhere import Elsewhere, search_elsewhere
 from pipelines.erasure.person import Person
@@ -186,7 +187,7 @@ def _of_elsewhere(found: Elsewhere, places: Settings) -> tuple[Place, Place]:
         left.append(f"an id, or the same letters by coincidence, in {listed(found.mentioned)}: logs and databases of "
                     "other programs go by their own retention")
     return (
-        Place(name="MLflow's tables", where=places.mlflow_uri.rpartition("@")[2], found=len(found.of_mlflow),
+        Place(name="MLflow's tables", where=redacted(places.mlflow_uri), found=len(found.of_mlflow),
               removed=len(found.of_mlflow), unit="files"),
         Place(name="every other file", where=str(places.home), files=found.files, size=found.size,
               found=len(found.tables) + len(found.mentioned), unit="files", remains="; ".join(left)),
@@ -194,7 +195,7 @@ def _of_elsewhere(found: Elsewhere, places: Settings) -> tuple[Place, Place]:
 
 
 def _notes(found: Found, places: Settings) -> tuple[str, ...]:
-    sources = sorted(found.folders.sources) or ([places.source] if places.source else [])
+    sources = sorted(found.folders.sources) or ([redacted(places.source)] if places.source else [])
     notes = [
         f"The raw source tables stay the owner's and were not touched: {listed(sources) or 'the source'} still holds "
         "whatever it held. Ingest leaves the person out from now on.",
