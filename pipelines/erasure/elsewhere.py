@@ -15,7 +15,8 @@ class Elsewhere:
     """What was found.
 
     Attributes:
-        files, size: that were searched, and their bytes.
+        files, size: that were searched, and their bytes, without those of MLflow.
+        mlflow_files, mlflow_size: of these.
         of_mlflow: tables with rows of the person among MLflow's artefacts, which go.
         tables: other tables with such rows, which are not ours to remove: the source's, or copies that people made.
         mentioned: files with an id of the person among their bytes.
@@ -23,6 +24,8 @@ class Elsewhere:
 
     files: int = 0
     size: int = 0
+    mlflow_files: int = 0
+    mlflow_size: int = 0
     of_mlflow: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
     mentioned: list[Path] = field(default_factory=list)
@@ -40,14 +43,16 @@ def search_elsewhere(places: Settings, person: Person, searched: Iterable[Path])
         if any(path.is_relative_to(one) for one in done):
             continue
         try:
-            found.size += path.stat().st_size
+            size = path.stat().st_size
         except FileNotFoundError:
             continue
-        found.files += 1
+        if is_of_mlflow := any(path.is_relative_to(folder) for folder in mlflow):
+            found.mlflow_files, found.mlflow_size = found.mlflow_files + 1, found.mlflow_size + size
+        else:
+            found.files, found.size = found.files + 1, found.size + size
         if path.suffix in TABLES:
             if rows_of(path, person).number:
-                is_ours = any(path.is_relative_to(folder) for folder in mlflow)
-                (found.of_mlflow if is_ours else found.tables).append(path)
+                (found.of_mlflow if is_of_mlflow else found.tables).append(path)
         elif mentions(path, person):
             found.mentioned.append(path)
     return found

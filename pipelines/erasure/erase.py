@@ -19,6 +19,7 @@ from pipelines.erasure import folders
 from pipelines.erasure.elsewhere import Elsewhere, search_elsewhere
 from pipelines.erasure.person import Person
 from pipelines.erasure.receipt import Place, Receipt, listed
+from pipelines.mlflow_place import artifact_folders
 from pipelines.progress import log
 from pipelines.releases.opening import open_store, shops
 from pipelines.settings import Settings
@@ -42,7 +43,8 @@ class Found:
     swept: Swept
     folders: folders.Search
     bundles: dict[str, list[Shopper]]  # digest -> histories of the person in its panel
-    stock: int  # bundles that were looked at
+    stock: int  # bundles whose panels were looked at
+    read: int  # bytes of these
     elsewhere: Elsewhere
     newest: datetime | None
 
@@ -87,7 +89,8 @@ def erase_user(
                 is_scrubbed = sessions.scrub()
         return Receipt(
             shop=shop, is_dry_run=is_dry_run, erasure=number, ids=len(ids), erased_at=at, actor=actor, reason=reason,
-            places=(_of_sessions(found, sessions, is_scrubbed=is_scrubbed or is_dry_run, where=_shown(places, shop)),
+            places=(_of_sessions(found, places, shop, is_there=sessions is not None,
+                                 is_scrubbed=is_scrubbed or is_dry_run),
                     _of_landing(found, swept, places.landing_of(shop)), _of_folders(found, removed, places.artifacts),
                     _of_bundles(found, store), *_of_elsewhere(found.elsewhere, places)),
             notes=_notes(found, places))
@@ -106,17 +109,18 @@ def _search(
     events = [] if sessions is None else sessions.history(person.ids[0])
     swept = sweep(places.landing_of(shop), lambda user, _: user in person, is_dry=True)
     own = folders.search(places.artifacts, others, person)
-    bundles, stock = dict[str, list[Shopper]](), sorted(store.shelf.stock())
+    bundles, read, stock = dict[str, list[Shopper]](), 0, sorted(store.shelf.stock())
     for digest in stock:
         try:
             panel, provenance = store.shelf.read(digest, PANEL), store.shelf.read(digest, folders.PROVENANCE)
         except FileNotFoundError:  # made before there were panels, or removed meanwhile
             continue
+        read += len(panel) + len(provenance)
         if histories := folders.histories_of(panel, provenance, own.events):
             bundles[digest] = histories
     searched = [places.artifacts, places.landing_of(shop), *_session_files(places, shop)]
     newest = [event.time_us for event in events] + [us for us in (swept.newest_us, own.newest_us) if us is not None]
-    return Found(len(events), swept, own, bundles, len(stock), search_elsewhere(places, person, searched),
+    return Found(len(events), swept, own, bundles, len(stock), read, search_elsewhere(places, person, searched),
                  _EPOCH + timedelta(microseconds=max(newest)) if newest else None)
 
 
@@ -138,20 +142,17 @@ def _sweep_landing(folder: Path, person: Person) -> Swept:
     return swept
 
 
-def _shown(places: Settings, shop: str) -> str:
-    """Where the session store is, without what a URL may hold."""
+def _of_sessions(found: Found, places: Settings, shop: str, *, is_there: bool, is_scrubbed: bool) -> Place:
     place = places.sessions_of(shop)
-    return "Redis" if "://" in place else place
-
-
-def _of_sessions(found: Found, sessions: SessionStore | None, *, is_scrubbed: bool, where: str) -> Place:
-    if sessions is None:
+    where = "Redis" if "://" in place else place  # a URL may hold a password
+    if not is_there:
         return Place(name="session store", where=where, unit="events", remains="there is none")
     remains = "ids of events, without whose they are, so that a repeated delivery does not bring them back"
     if not is_scrubbed:
         remains += "; deleted values in the store's own files, until it rewrites them (Redis: BGREWRITEAOF, BGSAVE)"
-    return Place(name="session store", where=where, found=found.session_events, removed=found.session_events,
-                 unit="events", remains=remains)
+    sizes = [path.stat().st_size for path in _session_files(places, shop) if path.exists()]
+    return Place(name="session store", where=where, files=len(sizes), size=sum(sizes), found=found.session_events,
+                 removed=found.session_events, unit="events", remains=remains)
 
 
 def _of_landing(found: Found, swept: Swept, folder: Path) -> Place:
@@ -174,7 +175,8 @@ def _of_bundles(found: Found, store: ReleaseStore) -> Place:
     releases = {digest: [one.number for one in store.history() if one.bundle == digest] for digest in found.bundles}
     histories = sum(map(len, found.bundles.values()))
     named = listed(f"{digest[:12]} (releases {listed(numbers) or 'none'})" for digest, numbers in releases.items())
-    return Place(name="bundles", where=store.root, files=found.stock, found=histories, unit="histories",
+    return Place(name="bundles", where=store.root, files=found.stock, size=found.read, found=histories,
+                 unit="histories",
                  remains=f"histories without any id in the panels of {named}: shown to nobody from now on, and gone "
                          "with the bundles, by `vitrine gc` after later releases" if histories else "")
 
@@ -187,8 +189,8 @@ def _of_elsewhere(found: Elsewhere, places: Settings) -> tuple[Place, Place]:
         left.append(f"an id, or the same letters by coincidence, in {listed(found.mentioned)}: logs and databases of "
                     "other programs go by their own retention")
     return (
-        Place(name="MLflow's tables", where=redacted(places.mlflow_uri), found=len(found.of_mlflow),
-              removed=len(found.of_mlflow), unit="files"),
+        Place(name="MLflow's artefacts", where=listed(artifact_folders(places)), files=found.mlflow_files,
+              size=found.mlflow_size, found=len(found.of_mlflow), removed=len(found.of_mlflow), unit="tables"),
         Place(name="every other file", where=str(places.home), files=found.files, size=found.size,
               found=len(found.tables) + len(found.mentioned), unit="files", remains="; ".join(left)),
     )
