@@ -1,14 +1,15 @@
 """Erasing a person: what `vitrine erase-user` does, callable from a scheduler.
 
-    1. search     session store, landing folder, sealed folders and attempts, bundles, every other file below home
-    2. record     one erasure in the store: from here on nobody knows the person, in any process, also after a kill
-    3. remove     landing rows, folders, MLflow's tables, and the session store last, which knows the person's other ids
+    1. record     one erasure in the store: from here on nobody knows the person, in any process, also after a kill
+    2. search     session store, landing folder, sealed folders and attempts, bundles, every other file below home
+    3. record     histories of the person that bundles show, where the search found any
+    4. remove     landing rows, folders, MLflow's tables, and the session store last, which knows the person's other ids
 
-Done again it ends in the same state: what was removed is not found, and the record stands.
+Done again it ends in the same state: what was removed is not found, and the records stand.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,6 @@ class Found:
     stock: int  # bundles whose panels were looked at
     read: int  # bytes of these
     elsewhere: Elsewhere
-    newest: datetime | None
 
 
 def erase_user(
@@ -73,13 +73,18 @@ def erase_user(
             open_places.enter_context(closing(sessions))
         ids = sessions.profile(user_id) if sessions is not None else [user_id]
         person = Person(ids, store.erasures.read())
-        found = _search(person, shop, others, places, store, sessions)
-        number, removed, swept, is_scrubbed = None, len(found.folders.held), found.swept, False
+        events_us = [event.time_us for event in sessions.history(user_id)] if sessions is not None else []
+        number = None
+        if not is_dry_run:
+            # Before the search, which takes minutes where there is much to read.
+            number = store.erasures.erase(ids, at=at, actor=actor, reason=reason, newest=_newest(events_us)).number
+            log.info("erasure %d is in force; now what holds the person is searched", number)
+        found = _search(person, len(events_us), shop, others, places, store)
+        removed, swept, is_scrubbed = len(found.folders.held), found.swept, False
         if not is_dry_run:
             histories = [*found.folders.histories, *(one for own in found.bundles.values() for one in own)]
-            number = store.erasures.erase(ids, at=at, actor=actor, reason=reason, newest=found.newest,
-                                          histories=histories).number
-            log.info("erasure %d is in force; now its files are removed", number)
+            store.erasures.erase(ids, at=at, actor=actor, reason=reason, histories=histories,
+                                 newest=_newest([found.swept.newest_us, found.folders.newest_us]))
             swept = _sweep_landing(places.landing_of(shop), person)
             removed = folders.remove(places.artifacts, others, person, found.folders)
             for path in found.elsewhere.of_mlflow:
@@ -102,11 +107,14 @@ def _sessions(places: Settings, shop: str) -> SessionStore | None:
     return open_sessions(place, prefix=f"vitrine:{shop}") if "://" in place or Path(place).exists() else None
 
 
+def _newest(times_us: Iterable[int | None]) -> datetime | None:
+    known = [time_us for time_us in times_us if time_us is not None]
+    return _EPOCH + timedelta(microseconds=max(known)) if known else None
+
+
 def _search(
-    person: Person, shop: str, others: frozenset[str], places: Settings, store: ReleaseStore,
-    sessions: SessionStore | None,
+    person: Person, session_events: int, shop: str, others: frozenset[str], places: Settings, store: ReleaseStore
 ) -> Found:
-    events = [] if sessions is None else sessions.history(person.ids[0])
     swept = sweep(places.landing_of(shop), lambda user, _: user in person, is_dry=True)
     own = folders.search(places.artifacts, others, person)
     bundles, read, stock = dict[str, list[Shopper]](), 0, sorted(store.shelf.stock())
@@ -119,9 +127,7 @@ def _search(
         if histories := folders.histories_of(panel, provenance, own.events):
             bundles[digest] = histories
     searched = [places.artifacts, places.landing_of(shop), *_session_files(places, shop)]
-    newest = [event.time_us for event in events] + [us for us in (swept.newest_us, own.newest_us) if us is not None]
-    return Found(len(events), swept, own, bundles, len(stock), read, search_elsewhere(places, person, searched),
-                 _EPOCH + timedelta(microseconds=max(newest)) if newest else None)
+    return Found(session_events, swept, own, bundles, len(stock), read, search_elsewhere(places, person, searched))
 
 
 def _session_files(places: Settings, shop: str) -> Sequence[Path]:

@@ -3,7 +3,7 @@
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from pipelines import columns as c
 from pipelines.erasure.person import Person
 
 TABLES = (".parquet", ".csv")
+_READ = (c.USER, c.ITEM, c.TIME)
 _WORD = re.compile(rb"[A-Za-z0-9_-]")
 
 
@@ -40,13 +41,13 @@ def rows_of(path: Path, person: Person) -> Rows:
     try:
         if path.suffix == ".parquet":
             names = pq.read_schema(path).names
-            wanted = [name for name in (c.USER, c.ITEM, c.TIME) if name in names]
-            return _rows(pq.read_table(path, columns=wanted, partitioning=None), person) if c.USER in names else Rows()
+            columns = [name for name in _READ if name in names]
+            return _rows_of_parquet(path, columns, person) if c.USER in names else Rows()
         with path.open("rb") as file:
             if c.USER.encode() not in file.readline(1 << 16):
                 return Rows()
         strings = csv.ConvertOptions(column_types={c.USER: pa.string()}, include_columns=[c.USER])
-        return _rows(csv.read_csv(path, convert_options=strings), person)
+        return _rows(_own(csv.read_csv(path, convert_options=strings), person))
     except FileNotFoundError:
         return Rows()
     except (pa.ArrowInvalid, pa.ArrowKeyError):
@@ -75,8 +76,18 @@ def _has_word(content: mmap.mmap, word: bytes) -> bool:
     return False
 
 
-def _rows(table: pa.Table, person: Person) -> Rows:
-    own = table.filter(pa.array(person.rows(table.column(c.USER))))
+def _rows_of_parquet(path: Path, columns: Sequence[str], person: Person) -> Rows:
+    with pq.ParquetFile(path) as file:
+        # Batch by batch: a feed of millions of customers is not to be held at once.
+        own = [_own(pa.Table.from_batches([batch]), person) for batch in file.iter_batches(columns=columns)]
+    return _rows(pa.concat_tables(own)) if own else Rows()
+
+
+def _own(table: pa.Table, person: Person) -> pa.Table:
+    return table.filter(pa.array(person.rows(table.column(c.USER))))
+
+
+def _rows(own: pa.Table) -> Rows:
     if not len(own) or c.TIME not in own.column_names:
         return Rows(len(own))
     times = own.column(c.TIME).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
