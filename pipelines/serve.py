@@ -4,12 +4,12 @@ import ipaddress
 import logging
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from pipelines.errors import SettingsError
+from pipelines.errors import NothingLive, SettingsError
 from pipelines.releases.opening import one_shop, open_store
 from pipelines.settings import Settings
 from serving.api.app import create_app
@@ -61,6 +61,8 @@ def opened(
         closing.enter_context(Housekeeping(sessions, landing))
         following = closing.enter_context(Live(store, live, renew=leases))
         service = Service(following, sessions, landing=landing)
+        with suppress(NothingLive):
+            service.warm()
         pages = [storefront_router(service, storefront)] if storefront is not None else []
         yield Process(name, create_app(service, api, keys, pages), service, keys)
 

@@ -128,6 +128,30 @@ class Search(Shopper):
     personal: Share = 0.0
 
 
+class Discover(Shopper):
+    """What do these words ask for, with prices, labels and exclusions among them?
+
+    Attributes:
+        user_id: also names the conversation that a follow-up refines; without it each question stands alone.
+        text: as a shopper says it: "black evening clutch under 500, not leather"; then "cheaper", "in red", "more like
+            the second", "not this brand".
+        k, filters: as in `Recommend`; these conditions are never relaxed.
+        personal: weight of the shopper's taste beside the words.
+        item_id: the item that "this" means, where the text is typed beside one.
+        follow_up: whether it may refine what was asked before.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"user_id": "session-9", "text": "black evening clutch under 500, not leather", "k": 5}]})
+
+    text: Text
+    k: K = 20
+    filters: Filters = Filters()
+    personal: Share = 0.3
+    item_id: Id | None = None
+    follow_up: Flag = True
+
+
 class Basket(Document):
     """What goes with these items?"""
 

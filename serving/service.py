@@ -12,6 +12,7 @@ from pipelines.contracts import Document
 from pipelines.errors import DataError, NothingLive, Unanswerable
 from serving import answers, questions
 from serving.asked import Asked, UnknownItem
+from serving.discover.discovery import Discovery, discover
 from serving.diversity import diversified
 from serving.encoding import Floats, History
 from serving.filters import Filters, allowed, rows_of
@@ -106,6 +107,19 @@ class Service:
         found = asked.view.words.find(query, question.k, allowed(question.filters, asked.view.catalogue),
                                       asked.never(question.filters))
         return asked.slate(found, history)
+
+    def discover(self, question: questions.Discover) -> Discovery:
+        """What a wish in words asks for; a follow-up refines what the same user asked before.
+
+        Raises:
+            DataError: a filter names a column that the release does not have.
+        """
+        asked = self._asked(question)
+        history, taste = self._shopper(asked, question)
+        before = self.shoppers.conversation(question.user_id if question.follow_up else None, asked.notices)
+        answer, after = discover(asked, question, before, history, taste)
+        is_remembered = self.shoppers.remember(question.user_id, after, asked.notices)
+        return answer.model_copy(update={"is_remembered": is_remembered, "notices": tuple(asked.notices)})
 
     def search_image(self, data: bytes, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
         """Whose picture is most like this image file (PNG, JPEG, ...).
@@ -207,8 +221,7 @@ class Service:
     def warm(self) -> None:
         """Make ready what the first answer of the live release would wait for."""
         asked = self._asked()
-        for name in asked.view.catalogue.label_columns:
-            asked.view.catalogue.labels(name)
+        _ = asked.view.lexicon  # reads all labels
         for name in asked.view.catalogue.number_columns:
             asked.view.catalogue.numbers(name)
         self.recommend(questions.Recommend(k=1))

@@ -1,6 +1,6 @@
 """One release as the service sees it: its recommender, and what filters, reasons and profiles need of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -12,6 +12,7 @@ from pipelines.artifacts import read_json
 from pipelines.errors import BundleRefused, DataError
 from serving.answers import Item, Reason
 from serving.catalogue import Catalogue
+from serving.discover.lexicon import Lexicon
 from serving.encoding import Floats, Ints
 from serving.finder import Finder, Found
 from serving.reasons import Reasons
@@ -55,6 +56,11 @@ class ReleaseView:
     def reasons(self) -> Reasons:
         """What speaks for an item."""
         return Reasons(self)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """What the words of a wish mean to this catalogue."""
+        return Lexicon(self.catalogue)
 
     @cached_property
     def purchase_types(self) -> tuple[str, ...]:
@@ -114,17 +120,27 @@ class ReleaseView:
         return Found(*best(cosines, k), "exact", int(np.isfinite(cosines).sum()))
 
     def blended(self, query: Floats, shopper: Floats, weight: float) -> Floats:
-        """Query vector [D + S] and user vector [D] as one [D + S], each brought to one spread of scores.
+        """Query vector [D + S] and user vector [D] as one [D + S]; see `mixed`."""
+        return self.mixed([(query, 1 - weight), (shopper, weight)])
+
+    def mixed(self, parts: Sequence[tuple[Floats, float]]) -> Floats:
+        """Vectors [D] or [D + S] by their weights as one of the widest, each brought to one spread of scores.
 
         The spreads are those over the best-selling items, whose vectors any scale would do for.
         """
-        sample = self.bundle.popularity[:_SAMPLE]
-        wide = np.concatenate([shopper, np.zeros(len(query) - len(shopper), np.float32)])
-        assert self.words is not None
-        vectors = self.words.vectors.take(sample)
-        parts = [part / max(float(np.std(vectors @ part)), 1e-9) for part in (query, wide)]
-        mixed: Floats = ((1 - weight) * parts[0] + weight * parts[1]).astype(np.float32)
+        sample, width = self.bundle.popularity[:_SAMPLE], max(len(vector) for vector, _ in parts)
+        finder = self.words if self.words is not None and width > self.bundle.item_vectors.shape[1] else self.shoppers
+        vectors = finder.vectors.take(sample)
+        mixed = np.zeros(width, np.float32)
+        for vector, weight in parts:
+            wide = np.concatenate([vector, np.zeros(width - len(vector), np.float32)])
+            mixed += np.float32(weight / max(float(np.std(vectors @ wide)), 1e-9)) * wide
         return mixed
+
+    def likeness(self, row: int) -> Floats:
+        """Vector [D + S] that asks for what an item is like, its prior left out; [D] where items have no words."""
+        behaviour = np.append(self.bundle.item_vectors[row, :-1], np.float32(0))
+        return behaviour if self.bundle.text is None else np.concatenate([behaviour, self.bundle.text.vectors[row]])
 
     def item(
         self, row: int, score: float, is_fallback: bool = False, is_pinned: bool = False,
