@@ -20,6 +20,7 @@ from serving.landing import LandingFolder
 from serving.lease_keeper import LeaseKeeper
 from serving.live import Live
 from serving.live_status import LiveSettings
+from serving.rules import NO_RULES, Rules
 from serving.service import Service
 from serving.sessions.opening import open_sessions
 from serving.storefront.router import storefront_router
@@ -43,6 +44,7 @@ class Process:
 @contextmanager
 def opened(
     places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings, storefront: StorefrontSettings | None,
+    rules: Rules = NO_RULES,
 ) -> Iterator[Process]:
     """The process of a shop, following its release log; closed on leaving. Without `storefront` it has no pages.
 
@@ -60,7 +62,7 @@ def opened(
         landing = LandingFolder(places.landing_of(name))
         closing.enter_context(Housekeeping(sessions, landing))
         following = closing.enter_context(Live(store, live, renew=leases))
-        service = Service(following, sessions, landing=landing)
+        service = Service(following, sessions, landing=landing, rules=rules)
         with suppress(NothingLive):
             service.warm()
         pages = [storefront_router(service, storefront)] if storefront is not None else []
@@ -69,6 +71,7 @@ def opened(
 
 def serve(
     places: Settings, shop: str | None, host: str, port: int, api: ApiSettings, storefront: StorefrontSettings | None,
+    rules: Rules = NO_RULES,
 ) -> None:
     """Serve until the process is told to end.
 
@@ -77,7 +80,7 @@ def serve(
     """
     import uvicorn
 
-    with opened(places, shop, api, LiveSettings(), storefront) as process:
+    with opened(places, shop, api, LiveSettings(), storefront, rules) as process:
         check_host(host, process.keys)
         status = process.service.live.status()
         answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"

@@ -13,14 +13,15 @@ from pipelines.errors import DataError, NothingLive, Unanswerable
 from serving import answers, questions
 from serving.asked import Asked, UnknownItem
 from serving.discover.discovery import Discovery, discover
-from serving.diversity import diversified
 from serving.encoding import Floats, History
 from serving.filters import Filters, allowed, rows_of
 from serving.finder import Found
 from serving.live_views import Live, Views
+from serving.merchandising import POOL, arranged
 from serving.profile import profile_of, seen
 from serving.query_text import MAX_CHARACTERS
 from serving.recommender import Request, empty_history
+from serving.rules import NO_RULES, Rules
 from serving.sessions.contract import SessionStore
 from serving.shoppers import Landing, Shoppers
 from serving.view import ReleaseView
@@ -32,11 +33,11 @@ class ServiceSettings(Document):
     """How answers are made.
 
     Attributes:
-        pool: candidates a place that diversity chooses from.
+        pool: candidates a place that rules choose from.
         availability_seconds: how old what is known of availability may be, where several processes share a store.
     """
 
-    pool: int = 5
+    pool: int = POOL
     availability_seconds: float = 0.5
 
 
@@ -45,10 +46,19 @@ class Service:
 
     def __init__(
         self, live: Live, sessions: SessionStore, settings: ServiceSettings | None = None,
-        landing: Landing | None = None,
+        landing: Landing | None = None, rules: Rules = NO_RULES,
     ) -> None:
+        """Serve from what is live.
+
+        Args:
+            live: holds the live release.
+            sessions: what is known of shoppers.
+            settings: how answers are made.
+            landing: where events are laid down; None for nowhere.
+            rules: of merchandising, that hold for recommendations whose request says none.
+        """
         self.live, self.settings = live, settings or ServiceSettings()
-        self.views = Views()
+        self.views, self.rules = Views(), rules
         self.shoppers = Shoppers(sessions, landing, self.settings.availability_seconds)
 
     def recommend(self, question: questions.Recommend) -> answers.Slate:
@@ -63,18 +73,20 @@ class Service:
         history, vector = self._shopper(asked, question)
         hidden = seen(view, history, question.exclude_seen)
         never = asked.never(filters)
-        pool = question.k * self.settings.pool if question.diversity else question.k
         mask = allowed(filters, view.catalogue)
-        found = view.shoppers.find(vector, pool, mask, np.union1d(never, hidden))
-        if question.diversity:
-            order = diversified(found.scores, view.bundle.item_vectors[found.rows, :-1], question.k, question.diversity)
-            found = Found(found.rows[order], found.scores[order], found.how, found.allowed)
+        rules = self._rules(asked, question)
+        placed = arranged(view, vector, history, question.k, mask=mask, never=np.union1d(never, hidden), rules=rules,
+                          pool=self.settings.pool)
+        found, missing = placed.found, question.k - len(placed.found.rows)
+        if missing and rules.leaves_out:
+            asked.notices.append(f"caps and price band leave {missing} of {question.k} places empty")
+            missing = 0
         # A shopper who has everything that is allowed still gets a full slate, which says what it is.
-        spare = asked.best_sellers(question.k - len(found.rows), mask, np.concatenate([never, found.rows]))
+        spare = asked.best_sellers(missing, mask, np.concatenate([never, found.rows]))
         scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
         slate = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
         reasons = view.reasons.of(vector, history, slate.rows) if question.explain else None
-        return asked.slate(slate, history, len(spare), reasons)
+        return asked.slate(slate, history, len(spare), reasons, placed.pinned)
 
     def similar(self, item_id: str, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
         """What is like this item.
@@ -256,6 +268,12 @@ class Service:
         at = shopper.time if shopper is not None else None
         now_us = time.time_ns() // 1000 if at is None else questions.microseconds(at)
         return Asked(view, view.gone(self.shoppers.availability(notices)), notices, started, now_us, at is None)
+
+    def _rules(self, asked: Asked, question: questions.Recommend) -> Rules:
+        """The request's rules, else those of the shop as far as the release has their columns."""
+        rules, notices = (question.rules, []) if question.rules is not None else self.rules.of(asked.view.catalogue)
+        asked.notices.extend(notices)
+        return rules.model_copy(update={"diversity": question.diversity}) if question.diversity else rules
 
     def _shopper(self, asked: Asked, shopper: questions.Shopper) -> tuple[History, Floats]:
         """History and vector [D] of who asks."""

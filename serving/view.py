@@ -137,6 +137,10 @@ class ReleaseView:
             mixed += np.float32(weight / max(float(np.std(vectors @ wide)), 1e-9)) * wide
         return mixed
 
+    def spread(self, vector: Floats) -> float:
+        """Standard deviation of a shopper's scores over the best-selling items."""
+        return float(np.std(self.shoppers.vectors.take(self.bundle.popularity[:_SAMPLE]) @ vector))
+
     def likeness(self, row: int) -> Floats:
         """Vector [D + S] that asks for what an item is like, its prior left out; [D] where items have no words."""
         behaviour = np.append(self.bundle.item_vectors[row, :-1], np.float32(0))
