@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from pipelines.errors import NothingLive, SettingsError
-from pipelines.releases.opening import one_shop, open_store
+from pipelines.releases.opening import one_shop, open_experiments, open_store
 from pipelines.settings import Settings
 from serving.api.app import create_app
 from serving.api.keys import KeyRing
 from serving.api.settings import ApiSettings
+from serving.experiments.following import Experiments
 from serving.housekeeping import Housekeeping
 from serving.landing import LandingFolder
 from serving.lease_keeper import LeaseKeeper
@@ -62,7 +63,10 @@ def opened(
         landing = LandingFolder(places.landing_of(name))
         closing.enter_context(Housekeeping(sessions, landing))
         following = closing.enter_context(Live(store, live, renew=leases))
-        service = Service(following, sessions, landing=landing, rules=rules)
+        held = LeaseKeeper(store.leases)
+        closing.callback(held.end)
+        experiments = closing.enter_context(Experiments(store, open_experiments(places.of_shop(name)), live, held))
+        service = Service(following, sessions, landing=landing, rules=rules, experiment=experiments.running)
         with suppress(NothingLive):
             service.warm()
         pages = [storefront_router(service, storefront)] if storefront is not None else []

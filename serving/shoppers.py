@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from serving import answers, questions
 from serving.discover.dialogue import Conversation
+from serving.experiments.exposure import Exposure
+from serving.landing import LandingUnavailable
 from serving.sessions.contract import Availability, Event, Merge, SessionStore, SessionsUnavailable
 from serving.view import ReleaseView
 
@@ -28,6 +30,9 @@ class Landing(Protocol):
 
     def add_erasure(self, user_ids: Sequence[str], time_us: int) -> None:
         """Append that these users must be forgotten."""
+
+    def add_exposure(self, exposure: Exposure) -> None:
+        """Append who was shown what by an experiment."""
 
 
 class Shoppers:
@@ -140,6 +145,15 @@ class Shoppers:
                 notices.append(NO_CONVERSATION)
             return False
         return True
+
+    def expose(self, exposure: Exposure, notices: list[str]) -> None:
+        """Lay an exposure down; one that cannot be written costs the experiment a user and nobody an answer."""
+        if self.landing is None:
+            return
+        try:
+            self.landing.add_exposure(exposure)
+        except LandingUnavailable:
+            notices.append("the landing folder cannot be written: this answer is missing from the experiment")
 
     def set_availability(self, items: Mapping[str, bool], view: ReleaseView | None) -> answers.AvailabilityChanged:
         """Say what can be bought from now on; effective with the next answer of this process.

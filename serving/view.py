@@ -9,12 +9,13 @@ import numpy as np
 
 from pipelines import columns as c
 from pipelines.artifacts import read_json
-from pipelines.errors import BundleRefused, DataError
+from pipelines.errors import BundleRefused, DataError, Unanswerable
 from serving.answers import Item, Reason
 from serving.catalogue import Catalogue
 from serving.discover.lexicon import Lexicon
 from serving.encoding import Floats, Ints
 from serving.finder import Finder, Found
+from serving.query_text import MAX_CHARACTERS
 from serving.reasons import Reasons
 from serving.recommender import Recommender
 from serving.retriever import Rows, best
@@ -118,6 +119,20 @@ class ReleaseView:
         if allowed is not None:
             cosines[~allowed] = -np.inf
         return Found(*best(cosines, k), "exact", int(np.isfinite(cosines).sum()))
+
+    def query_vector(self, text: str) -> Floats:
+        """Vector [D + S] of typed words.
+
+        Raises:
+            DataError: the text holds no letter and no digit.
+            Unanswerable: no product of the shop has words.
+        """
+        if self.bundle.text is None or self.words is None:
+            raise Unanswerable(f"this release cannot be searched by words: {self.bundle.doors.search.closed}")
+        vector = self.bundle.text.encoder.vector(text)
+        if not vector.any():
+            raise DataError(f"text: {text[:MAX_CHARACTERS]!r} asks for nothing: type a word or a number")
+        return vector
 
     def blended(self, query: Floats, shopper: Floats, weight: float) -> Floats:
         """Query vector [D + S] and user vector [D] as one [D + S]; see `mixed`."""
