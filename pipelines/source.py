@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import duckdb
 import ibis
@@ -21,6 +20,7 @@ from ibis.backends.duckdb import Backend
 from ibis.common.exceptions import TableNotFound
 
 from pipelines import columns as c
+from pipelines.addresses import redacted, scrubbed
 from pipelines.artifacts import digest_of, file_digest
 from pipelines.errors import DataError, VitrineError
 
@@ -99,15 +99,6 @@ def open_source(source: str) -> Iterator[Source]:
             engine.disconnect()
 
 
-def redacted(source: str) -> str:
-    """`source` without the password and the query, for messages and records."""
-    if "://" not in source:
-        return source
-    url = urlsplit(source)
-    user = f"{url.username}@" if url.username else ""
-    return f"{url.scheme}://{user}{url.netloc.rpartition('@')[2]}{url.path}"
-
-
 def _view_folder(folder: Path, name: str, engine: Backend) -> Source:
     if not folder.is_dir():
         raise DataError(f"{name} is no folder: give a folder that holds events and items as .parquet or .csv, "
@@ -163,9 +154,6 @@ def _read_database(source: str, name: str) -> dict[str, pa.Table]:
         finally:
             database.disconnect()
     except Exception as error:  # every driver has its own family of exceptions
-        said = str(error).replace(source, name)
-        password = urlsplit(source).password
-        if password:
-            said = said.replace(password, "***")
+        said = scrubbed(str(error), source)
         # Not "from error": a log that shows the cause would show the password.
         raise VitrineError(f"{name} cannot be read ({said}): check address, rights and driver") from None

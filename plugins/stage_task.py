@@ -14,12 +14,14 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import ValidationError
 
+from pipelines.addresses import redacted
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 from plugins.mlflow_links import MlflowRunLink, VerdictLink
+from plugins.source_connection import source_of
 from plugins.store_connection import with_connection
 
 log = logging.getLogger("vitrine")
@@ -60,7 +62,8 @@ class StageTask(BaseOperator):
             params, origin = retrain_params(context), origin_of(context)
             skip_after_rejection(self.upstream)
             if self.upstream is None:
-                log.info("%s, asked for by %s", summary(params.model_dump()), origin.actor)
+                shown = params.model_copy(update={"source": redacted(params.source)})
+                log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
         except GateRejected as error:
@@ -100,9 +103,9 @@ def retrain_params(context: Context) -> RetrainParams:
             "as_of is empty, and a run without a logical date has no data interval to take it from; "
             "trigger again with as_of, for example 2026-11-01T00:00:00+00:00"
         )
-    source = form.pop("data")
-    if not source:
+    if not form["data"]:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
+    source = source_of(form.pop("data"))
     try:
         return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
     except ValidationError as error:
