@@ -85,7 +85,7 @@ def _table(costs: "Costs") -> Table:
     table.add_row(NONE, *(f"{costs.without[name]:.4f}" for name in shown), "", "")
     for cost in costs.rules:
         figures = [cost.figures[name] for name in shown]
-        table.add_row(cost.rule, *(f"{one.value:.4f}\n{one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]"
+        table.add_row(cost.rule, *(f"{one.value:.4f}\n{one.difference:+.4f}\n{one.low:+.4f} .. {one.high:+.4f}"
                                    for one in figures),
                       f"{cost.figures[CHANGED].value:.1%}", f"{cost.figures[MOVED].value:.2f}")
     return table

@@ -143,9 +143,8 @@ class ReleaseView:
 
         The spreads are those over the best-selling items, whose vectors any scale would do for.
         """
-        sample, width = self.bundle.popularity[:_SAMPLE], max(len(vector) for vector, _ in parts)
-        finder = self.words if self.words is not None and width > self.bundle.item_vectors.shape[1] else self.shoppers
-        vectors = finder.vectors.take(sample)
+        width = max(len(vector) for vector, _ in parts)
+        vectors = self._best_sellers[:, :width]
         mixed = np.zeros(width, np.float32)
         for vector, weight in parts:
             wide = np.concatenate([vector, np.zeros(width - len(vector), np.float32)])
@@ -154,7 +153,12 @@ class ReleaseView:
 
     def spread(self, vector: Floats) -> float:
         """Standard deviation of a shopper's scores over the best-selling items."""
-        return float(np.std(self.shoppers.vectors.take(self.bundle.popularity[:_SAMPLE]) @ vector))
+        return float(np.std(self._best_sellers[:, : len(vector)] @ vector))
+
+    @cached_property
+    def _best_sellers(self) -> Floats:
+        """Vectors [<= _SAMPLE, D + S] of the best-selling items; [_, D] where items have no words."""
+        return (self.words or self.shoppers).vectors.take(self.bundle.popularity[:_SAMPLE])
 
     def likeness(self, row: int) -> Floats:
         """Vector [D + S] that asks for what an item is like, its prior left out; [D] where items have no words."""
