@@ -15,8 +15,8 @@ from pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
     from pipelines.experiment_report import Outcome, Report
-    from pipelines.settings import Settings
     from serving.experiments.spec import Spec
+    from serving.store import ReleaseStore
 
 app = typer.Typer(no_args_is_help=True, help="Two releases or two sets of rules side by side.")
 
@@ -33,11 +33,9 @@ def start(
 
     Example: `vitrine experiment start spec.json --reason "is the new release liked?"`
     """
-    from pipelines.releases.opening import open_experiments
+    from pipelines.experiment_start import start as begin
 
-    places, wanted = _places(shop), _spec(spec)
-    _check_releases(wanted, places)
-    record = open_experiments(places).start(wanted, getpass.getuser(), reason)
+    record = begin(_store(shop), _spec(spec), getpass.getuser(), reason)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in record.spec.shares.items())
     print(f"experiment {record.version}, {record.spec.name}: {shares}; salt {record.spec.salt}")
 
@@ -48,9 +46,7 @@ def stop(reason: Annotated[str, typer.Option(help="Why; stands in the record.")]
 
     Example: `vitrine experiment stop --reason "b is better"`
     """
-    from pipelines.releases.opening import open_experiments
-
-    record = open_experiments(_places(shop)).stop(getpass.getuser(), reason)
+    record = _store(shop).experiments.stop(getpass.getuser(), reason)
     print(f"experiment {record.version}, {record.spec.name}: ended {record.ended_at}, begun {record.started_at}")
 
 
@@ -64,12 +60,12 @@ def report(
     Example: `vitrine experiment report`
     """
     from pipelines.experiment_report import report as judge
-    from pipelines.releases.opening import one_shop, open_experiments
+    from pipelines.releases.opening import one_shop, open_store
     from pipelines.settings import load_settings
 
     places = load_settings()
     name = one_shop(places, shop)
-    experiments = open_experiments(places.of_shop(name))
+    experiments = open_store(places.of_shop(name)).experiments
     newest = experiments.newest()
     if newest is None:
         raise SettingsError(f"{name} has had no experiment: start one with `vitrine experiment start`")
@@ -84,11 +80,11 @@ def report(
         console.print(line, soft_wrap=True)
 
 
-def _places(shop: str | None) -> "Settings":
-    from pipelines.releases.opening import of_one_shop
+def _store(shop: str | None) -> "ReleaseStore":
+    from pipelines.releases.opening import of_one_shop, open_store
     from pipelines.settings import load_settings
 
-    return of_one_shop(load_settings(), shop)
+    return open_store(of_one_shop(load_settings(), shop))
 
 
 def _spec(path: Path) -> "Spec":
@@ -103,28 +99,6 @@ def _spec(path: Path) -> "Spec":
         raise SettingsError(f"{path} is no experiment: {told}; see docs/experiments.md") from error
     except (CorruptArtifact, OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {error}; give a JSON file, see docs/experiments.md") from error
-
-
-def _check_releases(spec: "Spec", places: "Settings") -> None:
-    """Refuse what could not be served.
-
-    Raises:
-        SettingsError: a variant names a release that there is none of, or whose bundle is gone.
-    """
-    from pipelines.releases.opening import open_store
-
-    store = open_store(places)
-    known = store.numbers()
-    for variant in spec.variants:
-        if variant.release is None:
-            continue
-        if variant.release not in known:
-            raise SettingsError(f"variant {variant.name} names release {variant.release}; the log has {known[0]} to "
-                                f"{known[-1]}")
-        bundle = store.get(variant.release).bundle
-        if not store.shelf.holds(bundle):
-            raise SettingsError(f"variant {variant.name}: bundle {bundle[:12]} of release {variant.release} was "
-                                "cleaned away; `vitrine releases` shows which are there")
 
 
 def _table(found: "Report") -> Table:

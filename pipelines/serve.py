@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from pipelines.errors import NothingLive, SettingsError
-from pipelines.releases.opening import one_shop, open_experiments, open_store
+from pipelines.releases.opening import one_shop, open_store
 from pipelines.settings import Settings
 from serving.api.app import create_app
 from serving.api.keys import KeyRing
@@ -65,7 +65,7 @@ def opened(
         following = closing.enter_context(Live(store, live, renew=leases))
         held = LeaseKeeper(store.leases)
         closing.callback(held.end)
-        experiments = closing.enter_context(Experiments(store, open_experiments(places.of_shop(name)), live, held))
+        experiments = closing.enter_context(Experiments(store, live, held))
         service = Service(following, sessions, landing=landing, rules=rules, experiment=experiments.running)
         with suppress(NothingLive):
             service.warm()

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
 from pipelines.artifacts import read_json
 from pipelines.contracts import Document
 from pipelines.errors import CorruptArtifact, SettingsError
-from serving.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from serving.catalogue import Catalogue
 
 MAX_PLACE = 200
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -105,7 +107,7 @@ class Rules(Document):
             found[f"diversity {self.diversity:g}"] = Rules(diversity=self.diversity)
         return found
 
-    def of(self, catalogue: Catalogue) -> "tuple[Rules, list[str]]":
+    def of(self, catalogue: "Catalogue") -> "tuple[Rules, list[str]]":
         """The rules whose columns a catalogue has, and sentences on the others."""
         named = {*(rule.column for rule in self.boosts), *(rule.column for rule in self.caps)}
         strange = sorted(named - set(catalogue.label_columns))

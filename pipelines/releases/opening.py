@@ -2,7 +2,6 @@
 
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
-from serving.experiments.log import ExperimentLog
 from serving.storage import open_storage
 from serving.store import RELEASES, ReleaseStore
 
@@ -10,11 +9,6 @@ from serving.store import RELEASES, ReleaseStore
 def open_store(places: Settings) -> ReleaseStore:
     """The store that `places` names, with the installation's keys and cache."""
     return ReleaseStore(places.store, places.client_options, places.bundle_cache)
-
-
-def open_experiments(places: Settings) -> ExperimentLog:
-    """The log of experiments of the store that `places` names."""
-    return ExperimentLog(open_storage(places.store, places.client_options))
 
 
 def shops(places: Settings) -> list[str]:

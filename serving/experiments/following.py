@@ -13,7 +13,6 @@ from typing import Self
 from pipelines.errors import VitrineError
 from serving.answers import Slate
 from serving.experiments.exposure import Exposure
-from serving.experiments.log import ExperimentLog
 from serving.experiments.spec import Record, Variant, assigned
 from serving.live_status import LiveSettings
 from serving.recommender import Recommender
@@ -68,19 +67,17 @@ class Experiments:
     """Follows the log of experiments. `running` may be called from any thread."""
 
     def __init__(
-        self, store: ReleaseStore, experiments: ExperimentLog, settings: LiveSettings, hold: Held | None = None,
-        poll_s: float = 5.0,
+        self, store: ReleaseStore, settings: LiveSettings, hold: Held | None = None, poll_s: float = 5.0
     ) -> None:
         """Nothing is read yet.
 
         Args:
-            store: release log and bundles.
-            experiments: their log.
+            store: release log, bundles and the log of experiments.
             settings: how bundles are opened.
             hold: told which bundles this process holds for experiments, so that they are not cleaned away.
             poll_s: seconds between two looks at the log.
         """
-        self._store, self._log, self._settings, self._poll_s = store, experiments, settings, poll_s
+        self._store, self._settings, self._poll_s = store, settings, poll_s
         self._hold = hold or (lambda bundles: None)
         self._running: Running | None = None
         self._trouble: str | None = None
@@ -123,7 +120,7 @@ class Experiments:
             self.look()
 
     def _compare(self) -> None:
-        record = self._log.running()
+        record = self._store.experiments.running()
         if record is None:
             if self._running is not None:
                 log.info("experiments: %s ended", self._running.record.spec.name)

@@ -7,7 +7,10 @@ Shoes are 1, 5, ..., 37; what is red 1, 6, ..., 36; of leather what is even, of 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from serving.catalogue import Catalogue
 from serving.discover.dialogue import Conversation, turn
@@ -19,7 +22,7 @@ from serving.filters import Filters, Range
 from serving.questions import Discover, Event
 from serving.service import Service
 from serving.shoppers import NO_CONVERSATION
-from tests.serving.shop import item, make_service, recommender
+from tests.serving.shop import SOLD_OUT, item, make_service, recommender
 
 Ask = Callable[..., Discovery]
 
@@ -157,3 +160,40 @@ def test_a_note_of_another_version_counts_no_more(service: Service, ask: Ask) ->
     service.shoppers.sessions.take_note("session", {"wish": {"size": 1}}, 2_000_000_000_000_000)
     answer = ask("in red")
     assert not answer.is_follow_up and "another version" in answer.notices[0]
+
+
+SAID = (
+    "black", "red", "blue shoes", "bags", "hats", "silk", "Aurel", "wedding", "7", "in", "or", "and", ",", "not",
+    "not leather", "no wool", "without red", "except bags", "not Belloc or Aurel", "not this brand", "another colour",
+    "same brand as the second", "like the first", "the last one", "more like this", "under 100", "over 50",
+    "between €50 and 150", "cheap", "expensive", "cheaper", "cheaper than the first", "pricier", "any price",
+    "any brand",
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.lists(st.sampled_from(SAID), min_size=1, max_size=4).map(" ".join), min_size=1, max_size=4),
+       bounds=st.sampled_from([None, Range(max=120), Range(min=5000)]), k=st.integers(1, 12))
+def test_any_conversation_keeps_what_it_says(
+    service: Service, texts: list[str], bounds: Range | None, k: int
+) -> None:
+    service.forget("talk")
+    catalogue = Catalogue(recommender(True).bundle)
+    prices = catalogue.numbers("price")
+    for text in texts:
+        answer = service.discover(Discover(user_id="talk", text=text, k=k, filters=Filters(price=bounds)))
+        rows, wish = ids(answer), answer.wish
+        assert len(set(rows)) == len(rows) == min(k, answer.filtered.allowed)
+        assert rows or "nothing is left" in answer.notices[0]
+        assert all(text[part.start : part.end] == part.said for part in answer.parts)
+        given_up = {one.column for one in answer.relaxed}
+        for row in rows:
+            assert row != SOLD_OUT and wish.like != item(row)
+            assert bounds is None or (bounds.min or 0) <= prices[row] <= (bounds.max or np.inf)
+            for column, labels in wish.unwanted.items():
+                assert not catalogue.labels(column).having(labels)[row]
+            for column in wish.wanted.keys() - given_up:
+                assert catalogue.labels(column).having(wish.wanted[column])[row]
+            if "price" not in given_up:
+                assert (wish.low or 0) <= prices[row] <= (wish.high if wish.high is not None else np.inf)
+        assert not any(set(wish.wanted.get(column, ())) & set(labels) for column, labels in wish.unwanted.items())

@@ -32,9 +32,9 @@ class World:
         self.shop = LiveShop(root)
         self.shop.release(1)
         self.shop.release(2)
-        self.log = ExperimentLog(open_storage(root / "store"))
+        self.log = self.shop.store.experiments
         self.held: list[frozenset[str]] = []
-        self.experiments = Experiments(self.shop.store, self.log, FAST, self.held.append)
+        self.experiments = Experiments(self.shop.store, FAST, self.held.append)
         self.live = Live(self.shop.store, FAST)
         self.live.look()
         self.landing = LandingFolder(root / "landing")
