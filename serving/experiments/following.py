@@ -85,7 +85,7 @@ class Experiments:
         self._thread = threading.Thread(target=self._follow, name="vitrine-experiments", daemon=True)
 
     def __enter__(self) -> Self:
-        self.look()
+        # The first look may have releases to open: the process answers from the live one until then.
         self._thread.start()
         return self
 
@@ -116,6 +116,7 @@ class Experiments:
             self._trouble = trouble
 
     def _follow(self) -> None:
+        self.look()
         while not self._stop.wait(self._poll_s):
             self.look()
 

@@ -1,5 +1,6 @@
 """An experiment as shoppers meet it: releases side by side (tests/live_world.py), rules side by side, and exposures."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +119,21 @@ def test_a_log_that_cannot_be_read_changes_nothing(world: World, old_and_new: Ru
     path.write_text(text)
     world.experiments.look()
     assert world.experiments.trouble is None
+
+
+def test_the_thread_follows_starts_and_ends(world: World) -> None:
+    def waits_for(is_running: bool) -> bool:
+        ends = time.monotonic() + 30
+        while (experiments.running() is not None) != is_running and time.monotonic() < ends:
+            time.sleep(0.01)
+        return (experiments.running() is not None) == is_running
+
+    with Experiments(world.shop.store, FAST, poll_s=0.02) as experiments:
+        assert experiments.running() is None
+        world.log.start(Spec(name="same", variants=(Variant(name="a"), Variant(name="b"))), "anna", "a test of the test")
+        assert waits_for(True)
+        world.log.stop("anna", "done")
+        assert waits_for(False)
 
 
 def test_two_sets_of_rules_answer_side_by_side(tmp_path: Path) -> None:
