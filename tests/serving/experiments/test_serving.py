@@ -130,7 +130,7 @@ def test_the_thread_follows_starts_and_ends(world: World) -> None:
 
     with Experiments(world.shop.store, FAST, poll_s=0.02) as experiments:
         assert experiments.running() is None
-        world.log.start(Spec(name="same", variants=(Variant(name="a"), Variant(name="b"))), "anna", "a test of the test")
+        world.log.start(Spec(name="same", variants=(Variant(name="a"), Variant(name="b"))), "anna", "who knows")
         assert waits_for(True)
         world.log.stop("anna", "done")
         assert waits_for(False)
