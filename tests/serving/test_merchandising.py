@@ -80,7 +80,7 @@ def test_caps_hold_and_look_further_until_the_slate_is_full(service: Service) ->
     # Then 1, 2, 3 of the other categories, whose colours differ. A fifth place cannot be filled, and that is said.
     slate = service.recommend(Recommend(k=5, events=bags, rules=Rules(caps=both)))
     assert ids(slate) == [0, 1, 2, 3]
-    assert "leave 1 of 5 places empty" in slate.notices[0] and not slate.is_fallback
+    assert "1 of 5 places stay empty" in slate.notices[0] and not slate.is_fallback
 
 
 def test_pins_count_in_caps(service: Service) -> None:
