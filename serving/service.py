@@ -82,7 +82,8 @@ class Service:
                           pool=self.settings.pool)
         found, missing = placed.found, question.k - len(placed.found.rows)
         if missing and rules.leaves_out:
-            asked.notices.append(f"{missing} of {question.k} places stay empty: no cap or price band is broken to fill them")
+            asked.notices.append(f"{missing} of {question.k} places stay empty: no cap or price band is broken to fill "
+                                 "them")
             missing = 0
         # A shopper who has everything that is allowed still gets a full slate, which says what it is.
         spare = asked.best_sellers(missing, mask, np.concatenate([never, found.rows]))
