@@ -2,12 +2,14 @@
 
     events/day=YYYY-MM-DD/live-*.parquet    columns of the events table, and event_id; day is that of arrival
     merges/day=YYYY-MM-DD/live-*.parquet    merge_id, alias, user_id, timestamp, undone_at
+    exposures/day=YYYY-MM-DD/live-*.parquet experiment, version, variant, user_id, timestamp, release, item_ids
     TABLE/.live-*.jsonl                     rows of a running process that are not yet in a Parquet file
 
 A row is acknowledged once it is synced to its process's own journal. Every minute a journal is sealed: its rows are
-written as Parquet beside, synced and renamed, so that readers see whole files only. The journal of a process that died
-is sealed by the next one that starts, under the same name: sealed twice is sealed once. What was erased meanwhile is
-left out; `serving/landing_sweep.py` takes it out of the files that are sealed already.
+written as Parquet beside, synced and renamed, so that readers see whole files only. Exposures are not synced one by
+one, for a shopper waits for them: a power cut may take those of the last minute, a killed process loses none. The
+journal of a process that died is sealed by the next one that starts, under the same name: sealed twice is sealed once.
+What was erased meanwhile is left out; `serving/landing_sweep.py` takes it out of the files that are sealed already.
 """
 
 import fcntl
@@ -27,6 +29,7 @@ import pyarrow.parquet as pq
 from pipelines import columns as c
 from pipelines.artifacts import sync_parent
 from pipelines.errors import VitrineError
+from serving.experiments.exposure import Exposure
 from serving.sessions.contract import Event, Merge
 
 ALIAS = "alias"
@@ -35,6 +38,9 @@ EVENTS = pa.schema([(c.EVENT, pa.string()), (c.USER, pa.string()), (c.ITEM, pa.s
                     (c.TYPE, pa.string())])
 MERGES = pa.schema([("merge_id", pa.string()), (ALIAS, pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
                     ("undone_at", _TIME)])
+EXPOSURES = pa.schema([("experiment", pa.string()), ("version", pa.int64()), ("variant", pa.string()),
+                       (c.USER, pa.string()), (c.TIME, _TIME), ("release", pa.int64()),
+                       ("item_ids", pa.list_(pa.string()))])
 USERS = (c.USER, ALIAS)  # columns that name people
 SEAL_AFTER_S, MOST_ROWS = 60.0, 100_000
 
@@ -65,7 +71,7 @@ class LandingFolder:
         """
         self.folder = Path(folder)
         self._tables = {name: _Table(self.folder / name, schema, seal_after_s, clock, drop)
-                        for name, schema in (("events", EVENTS), ("merges", MERGES))}
+                        for name, schema in (("events", EVENTS), ("merges", MERGES), ("exposures", EXPOSURES))}
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Append events; durable on return.
@@ -81,6 +87,13 @@ class LandingFolder:
         """Append a merge, or that it was undone; durable on return."""
         self._tables["merges"].add([{"merge_id": merge.merge_id, "alias": merge.alias, c.USER: merge.user_id,
                                      c.TIME: merge.time_us, "undone_at": merge.undone_us}])
+
+    def add_exposure(self, exposure: Exposure) -> None:
+        """Append an exposure; it outlives this process, and not the machine's power."""
+        self._tables["exposures"].add([{
+            "experiment": exposure.experiment, "version": exposure.version, "variant": exposure.variant,
+            c.USER: exposure.user_id, c.TIME: exposure.time_us, "release": exposure.release,
+            "item_ids": list(exposure.item_ids)}], is_synced=False)
 
     def seal(self) -> None:
         """Make everything that was added visible to ingest."""
@@ -105,10 +118,10 @@ class _Table:
         except OSError as error:
             raise self._unavailable(error) from error
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, rows: Sequence[dict[str, Any]], is_synced: bool = True) -> None:
         with self._lock:
             try:
-                self._append(self._open(), b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+                self._append(self._open(), b"".join(json.dumps(row).encode() + b"\n" for row in rows), is_synced)
                 self._rows += len(rows)
                 if self._rows >= MOST_ROWS or self._clock() - self._begun >= self.seal_after_s:
                     self._seal()
@@ -116,14 +129,15 @@ class _Table:
                 raise self._unavailable(error) from error
 
     @staticmethod
-    def _append(journal: IO[bytes], data: bytes) -> None:
-        """Write and sync all of `data` or none of it."""
+    def _append(journal: IO[bytes], data: bytes, is_synced: bool) -> None:
+        """Write all of `data` or none of it, and sync it where that is asked for."""
         before = journal.tell()
         try:
             left = memoryview(data)
             while left:
                 left = left[journal.write(left) :]
-            os.fdatasync(journal.fileno())
+            if is_synced:
+                os.fdatasync(journal.fileno())
         except OSError:
             # Half a row would stand before the next one: what was not acknowledged is taken back.
             journal.truncate(before)

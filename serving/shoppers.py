@@ -6,17 +6,24 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from serving import answers, questions
+from serving.discover.dialogue import Conversation
 from serving.erased import NOBODY, Erased
 from serving.erased_watch import Erasures
-from serving.sessions.contract import Availability, Event, Merge, SessionStore, SessionsUnavailable
+from serving.experiments.exposure import Exposure
+from serving.landing import LandingUnavailable
+from serving.sessions.contract import Availability, Event, Merge, SessionLimits, SessionStore, SessionsUnavailable
 from serving.view import ReleaseView
 
 NO_SESSIONS = "the session store does not answer: this answer is made from the request's own events"
 NO_ERASURES = "it is not known yet who was erased: this answer is made without any stored history"
+NO_CONVERSATION = "the session store does not answer: this text is understood by itself, and not remembered"
 NO_AVAILABILITY = "the session store does not answer: what was sold out at its last answer is left out"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOLLOW_UP_US = SessionLimits().follow_up_minutes * 60_000_000
 
 
 class Landing(Protocol):
@@ -27,6 +34,9 @@ class Landing(Protocol):
 
     def add_merge(self, merge: Merge) -> None:
         """Append a merge, or that it was undone."""
+
+    def add_exposure(self, exposure: Exposure) -> None:
+        """Append who was shown what by an experiment."""
 
 
 class Shoppers:
@@ -158,6 +168,42 @@ class Shoppers:
                 self.sessions.profile(user_id), at=datetime.now(UTC), actor=actor, reason=reason,
                 newest=None if newest_us is None else _EPOCH + timedelta(microseconds=newest_us)).number
         return answers.Forgotten(deleted_events=self.sessions.forget(user_id), erasure=number)
+
+    def conversation(self, user_id: str | None, notices: list[str]) -> Conversation:
+        """What was asked and shown before; nothing, with a notice, where that is not to be known."""
+        erased, now_us = self.erased(), time.time_ns() // 1000
+        # A note has no time: while it may be of before an erasure, it is.
+        if user_id is None or erased is None or erased.covers(user_id, now_us - _FOLLOW_UP_US):
+            return Conversation()
+        try:
+            note = self.sessions.note(user_id, now_us)
+            return Conversation() if note is None else Conversation.model_validate(note)
+        except SessionsUnavailable:
+            notices.append(NO_CONVERSATION)
+        except ValidationError:
+            notices.append("what was asked before was kept by another version: it counts no more")
+        return Conversation()
+
+    def remember(self, user_id: str | None, conversation: Conversation, notices: list[str]) -> bool:
+        """Keep a conversation for a follow-up; whether it is kept."""
+        if user_id is None:
+            return False
+        try:
+            self.sessions.take_note(user_id, conversation.model_dump(mode="json"), time.time_ns() // 1000)
+        except SessionsUnavailable:
+            if NO_CONVERSATION not in notices:
+                notices.append(NO_CONVERSATION)
+            return False
+        return True
+
+    def expose(self, exposure: Exposure, notices: list[str]) -> None:
+        """Lay an exposure down; one that cannot be written costs the experiment a user and nobody an answer."""
+        if self.landing is None:
+            return
+        try:
+            self.landing.add_exposure(exposure)
+        except LandingUnavailable:
+            notices.append("the landing folder cannot be written: this answer is missing from the experiment")
 
     def set_availability(self, items: Mapping[str, bool], view: ReleaseView | None) -> answers.AvailabilityChanged:
         """Say what can be bought from now on; effective with the next answer of this process.

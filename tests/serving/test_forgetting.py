@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from serving import questions
 from serving.api.app import create_app
+from serving.discover.dialogue import Conversation
 from serving.erased import ErasureLog
 from serving.erased_watch import ErasedWatch
 from serving.landing import LandingFolder
@@ -75,6 +76,18 @@ def test_what_is_delivered_late_does_not_bring_a_person_back(world: World) -> No
     assert world.service.forget("u", "tester", "asked for").erasure == 2  # who is erased in turn
     assert world.service.forget("u", "tester", "asked for").erasure == 2
     assert world.known("u") == 0
+
+
+def test_a_conversation_of_before_is_not_taken_up_again(world: World) -> None:
+    shoppers, notices = world.service.shoppers, list[str]()
+    assert shoppers.remember("u", Conversation(), notices)
+    asked = list[str]()
+    shoppers.sessions.note = lambda user, now_us: asked.append(user)  # whether the store is asked at all
+    shoppers.conversation("u", notices)
+    world.log.erase(["u"], at=datetime.now(UTC), actor="another process", reason="asked for")
+    world.watch.look()
+    assert shoppers.conversation("u", notices) == Conversation()
+    assert asked == ["u"] and notices == []
 
 
 def test_before_it_is_known_who_was_erased_everybody_is_a_stranger(world: World, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from serving import landing_sweep
 from serving.erased import Erased
+from serving.experiments.exposure import Exposure
 from serving.landing import LandingFolder, LandingUnavailable
 from serving.landing_sweep import SWEPT, keep_swept, sweep
 from serving.sessions.contract import Event, Merge
@@ -68,6 +69,17 @@ def test_a_journal_is_sealed_without_them(tmp_path: Path) -> None:
     landing.add_events([event("gone", 1)])
     landing.seal()
     assert not list(tmp_path.rglob("*.jsonl")) and len(rows(tmp_path)) == 2
+
+
+def test_exposures_of_experiments_go_too(tmp_path: Path) -> None:
+    landing = LandingFolder(tmp_path)
+    for user in ("gone", "stays"):
+        landing.add_exposure(Exposure(experiment="x", version=1, variant="a", user_id=user, time_us=TIME, release=7,
+                                      item_ids=("i1",)))
+    landing.seal()
+    assert sweep(tmp_path, is_gone, is_dry=False).rows == 1
+    files = [str(path) for path in tmp_path.glob("exposures/*/live-*.parquet")]
+    assert ds.dataset(files, format="parquet").to_table().column("user_id").to_pylist() == ["stays"]
 
 
 def test_a_folder_is_swept_once_for_each_erasure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
