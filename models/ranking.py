@@ -59,10 +59,7 @@ def sample(queries: Queries, max_targets: int, seed: int) -> Queries:
     size = np.bincount(queries.target_query, minlength=len(queries))[order]
     order = order[size <= max_targets]
     total = np.cumsum(size[size <= max_targets])
-    chosen = np.sort(order[: np.searchsorted(total, max_targets, side="right")])
-    is_kept = np.isin(queries.target_query, chosen)
-    return Queries(queries.user[chosen], queries.start[chosen], queries.end[chosen], queries.time[chosen],
-                   np.searchsorted(chosen, queries.target_query[is_kept]), queries.target_event[is_kept])
+    return queries.only(np.sort(order[: np.searchsorted(total, max_targets, side="right")]))
 
 
 def top_items(scores: Floats, k: int) -> npt.NDArray[np.int32]:

@@ -10,15 +10,16 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from pipelines.contracts import Artifact
-from pipelines.errors import CorruptArtifact
+from pipelines.errors import CorruptArtifact, TakenAway
 
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
@@ -136,6 +137,7 @@ def seal(
     stage: str,
     key: str,
     build: Callable[[Path], dict[str, Any]],
+    before_publishing: Callable[[], None] = lambda: None,
 ) -> C:
     """Run `build` once for `key` and publish what it wrote as one sealed folder.
 
@@ -144,9 +146,13 @@ def seal(
         root: artefact root; the result lies at `root/stage/key[:20]`.
         build: writes files into the folder it is given and returns the contract's remaining fields
             (all but path, key and digest).
+        before_publishing: may raise when all is written, for what must not have changed meanwhile.
 
     Returns:
         The contract; that of the earlier run where one with the same key was sealed before.
+
+    Raises:
+        TakenAway: an erasure removed the folder while it was written.
     """
     final = place(root, stage, key)
     if (before := find(kind, root, stage, key)) is not None:
@@ -154,13 +160,15 @@ def seal(
     attempt = root / stage / f".attempt-{key[:12]}-{uuid.uuid4().hex[:12]}"
     attempt.mkdir(parents=True)
     try:
-        fields = build(attempt)
-        files = folder_files(attempt)
-        write_json(attempt / MANIFEST, {"format": FORMAT, "stage": stage, "key": key, "files": files})
-        contract = kind(path=str(final.resolve()), key=key, digest=digest_of(files), **fields)
-        # The contract is written last: a folder that has one is whole.
-        write_json(attempt / CONTRACT, {"kind": kind.__name__, "contract": contract.model_dump(mode="json")})
-        sync_folder(attempt)
+        with _ours(attempt):
+            fields = build(attempt)
+            files = folder_files(attempt)
+            write_json(attempt / MANIFEST, {"format": FORMAT, "stage": stage, "key": key, "files": files})
+            contract = kind(path=str(final.resolve()), key=key, digest=digest_of(files), **fields)
+            # The contract is written last: a folder that has one is whole.
+            write_json(attempt / CONTRACT, {"kind": kind.__name__, "contract": contract.model_dump(mode="json")})
+            sync_folder(attempt)
+            before_publishing()
         try:
             attempt.rename(final)
         except OSError:
@@ -172,6 +180,43 @@ def seal(
         return contract
     finally:
         shutil.rmtree(attempt, ignore_errors=True)
+
+
+@contextmanager
+def _ours(attempt: Path) -> Iterator[None]:
+    """While the folder is written; `take_away` may move it, and whoever writes on would make a new one, half full.
+
+    Raises:
+        TakenAway: it is not the same folder any more.
+    """
+    held = os.open(attempt, os.O_RDONLY)  # as long as it is open no other folder can be taken for it
+    try:
+        try:
+            yield
+        finally:
+            try:
+                is_ours = os.path.samestat(os.fstat(held), attempt.stat())
+            except FileNotFoundError:
+                is_ours = False
+            if not is_ours:
+                raise TakenAway(f"{attempt} was taken away while it was written: it held a person who was erased "
+                                "meanwhile. Nothing was sealed; run the stage again")
+    finally:
+        os.close(held)
+
+
+def take_away(folder: Path) -> bool:
+    """Remove a folder of the artefact root whole, sealed or not; False where it was gone, renamed perhaps.
+
+    Killed or met by another removal in the midst of it, what is left lies under a name that nobody takes for a result.
+    """
+    aside = folder.parent / f".removed-{uuid.uuid4().hex[:12]}"
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:
+        return False
+    shutil.rmtree(aside, ignore_errors=True)
+    return True
 
 
 def sync_parent(path: Path) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_experiments, cli_releases, cli_rules, cli_serve
 from pipelines.addresses import redacted
+from pipelines.cli_erase import erase_user
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -204,6 +205,7 @@ def benchmark(
 
 
 app.command()(export_feeds)
+app.command()(erase_user)
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:

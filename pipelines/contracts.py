@@ -66,6 +66,7 @@ class Ingested(Artifact):
     last_event: UtcTime
     events_before: int = 0  # of the source, left out because they are earlier than the window
     events_after: int = 0  # of the source, left out because they are not before `as_of`
+    events_erased: int = 0  # of the window, left out because their people were erased
 
 
 class Snapshot(Artifact):

@@ -48,6 +48,20 @@ class CorruptArtifact(VitrineError):
     """A file is missing, of another size or of another digest than its manifest says."""
 
 
+class TakenAway(VitrineError):
+    """An erasure removed what a stage was writing. Another try leaves out who was erased."""
+
+
+class ErasedMeanwhile(VitrineError):
+    """Somebody was erased while a stage read the person's data: nothing was sealed, another try leaves them out."""
+
+
+class UpstreamErased(VitrineError):
+    """What a stage starts from was removed, because it held a person who was erased: the run begins anew at ingest."""
+
+    is_retryable = False
+
+
 class BundleRefused(CorruptArtifact):
     """A serving bundle failed its checks. It is never loaded; what was serving goes on serving."""
 

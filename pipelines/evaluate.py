@@ -36,6 +36,7 @@ from models.two_tower_scorer import TwoTowerScorer
 from pipelines import columns as c
 from pipelines.artifacts import TIMINGS, seal, stage_key, write_json
 from pipelines.contracts import Document, Evaluated, Trained
+from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError
 from pipelines.progress import log
 from pipelines.requests import users_table
@@ -87,26 +88,31 @@ def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSetting
     Raises:
         DataError: the snapshot has nothing to ask or to tune on.
         CorruptArtifact, SettingsError: the live release cannot be scored on this snapshot.
+        ErasedMeanwhile: somebody was erased while it was measured; another try leaves them out.
     """
+    exclusion = Exclusion(releases.erasures)
     champion = releases.parent_for(trained.digest, trained.snapshot.window.as_of)
     parent = (None, None) if champion is None else (champion.number, champion.bundle)
     snapshot = trained.snapshot
     # The window too: two windows without an event between them have snapshots of equal content.
-    key = stage_key(STAGE, trained.digest, snapshot.digest, snapshot.window, *parent, settings)
+    key = stage_key(STAGE, trained.digest, snapshot.digest, snapshot.window, *parent, settings, exclusion.digest)
 
     def build(out: Path) -> dict[str, Any]:
-        figures = _build(trained, champion, releases, settings, out)
+        figures = _build(trained, champion, releases, settings, exclusion, out)
         return {"trained": trained, "parent": parent[0], "champion": parent[1], "metrics": figures[CHALLENGER],
                 "baselines": {name: figures[name] for name in settings.baselines}}
 
-    return seal(Evaluated, root, STAGE, key, build)
+    return seal(Evaluated, root, STAGE, key, build, exclusion.require_unchanged)
 
 
 def _build(
-    trained: Trained, champion: Release | None, releases: ReleaseStore, settings: EvaluateSettings, out: Path
+    trained: Trained, champion: Release | None, releases: ReleaseStore, settings: EvaluateSettings,
+    exclusion: Exclusion, out: Path
 ) -> dict[str, dict[str, float]]:
     data = SnapshotData.load(trained.snapshot.path)
-    queries = sample(data.queries(TEST), settings.max_targets, settings.seed)
+    asked = data.queries(TEST)
+    known_people = np.flatnonzero(~exclusion.users(data)[asked.user])
+    queries = sample(asked.only(known_people), settings.max_targets, settings.seed)
     if not len(queries):
         raise DataError(f"{data.path}: no event of the test window is evaluated, so that nothing can be judged; "
                         "give a longer window or more events")

@@ -1,4 +1,6 @@
-"""What an experiment has shown so far, from what the online process laid down: exposures, events, merges, erasures.
+"""What an experiment has shown so far, from what the online process laid down: exposures, events, merges.
+
+Who was erased is in none of them any more.
 
 A user belongs to the variant of the first exposure. A click is a look at an item that the user was shown before it, a
 purchase one of anything; both count from the first exposure on, for as long as the experiment's horizon. A user counts
@@ -149,8 +151,7 @@ upwards AS (SELECT alias AS id, user_id AS found, 1 AS steps FROM latest
 who AS (SELECT id, arg_max(found, steps) AS found FROM upwards GROUP BY id),
 shown AS (SELECT coalesce(w.found, e.user_id) AS unit, e.variant, e.timestamp, e.item_ids
           FROM exposures e LEFT JOIN who w ON w.id = e.user_id
-          WHERE e.version = $version AND e.timestamp <= $as_of
-            AND e.user_id NOT IN (SELECT user_id FROM erasures WHERE timestamp <= $as_of)),
+          WHERE e.version = $version AND e.timestamp <= $as_of),
 units AS (SELECT unit, min(timestamp) AS first, arg_min(variant, timestamp) AS variant,
                  count(DISTINCT variant) AS variants FROM shown GROUP BY unit),
 counted AS (SELECT * FROM units WHERE variants = 1 AND first + $horizon <= $as_of),
@@ -169,7 +170,6 @@ LEFT JOIN bought b USING (unit) GROUP BY 1 ORDER BY 1
 _EMPTY = {
     "events": "user_id VARCHAR, item_id VARCHAR, event_type VARCHAR, timestamp TIMESTAMPTZ",
     "merges": "merge_id VARCHAR, alias VARCHAR, user_id VARCHAR, timestamp TIMESTAMPTZ, undone_at TIMESTAMPTZ",
-    "erasures": "user_id VARCHAR, timestamp TIMESTAMPTZ",
     "exposures": "version BIGINT, variant VARCHAR, user_id VARCHAR, timestamp TIMESTAMPTZ, item_ids VARCHAR[]",
 }
 

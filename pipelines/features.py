@@ -15,6 +15,7 @@ from pipelines import columns as c
 from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.contracts import Document, Ingested, Snapshot
 from pipelines.encode import Shop, encode, in_rows
+from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError
 from pipelines.histories import first_meetings
 from pipelines.item_texts import write_texts
@@ -22,6 +23,7 @@ from pipelines.pictures import write_pictures
 from pipelines.progress import log
 from pipelines.schema import kinds, read_shop
 from pipelines.snapshot import TEST, TRAIN, VALID
+from serving.erased import ErasureLog
 
 STAGE = "features"
 # Of the folder: the first had neither words nor pictures, the second no settings, the third no times of arrival.
@@ -42,19 +44,27 @@ class FeatureSettings(Document):
     visits: int = Field(50, ge=2, le=512)
 
 
-def features(ingested: Ingested, settings: FeatureSettings, root: Path) -> Snapshot:
-    """Encode an ingested window.
+def features(
+    ingested: Ingested, settings: FeatureSettings, root: Path, erasures: ErasureLog | None = None
+) -> Snapshot:
+    """Encode an ingested window, without who was erased since it was ingested.
 
     Raises:
         DataError: too few events to split.
+        ErasedMeanwhile: somebody was erased while the window was read; another try leaves them out.
     """
-    key = stage_key(STAGE, FORMAT, ingested.digest, ingested.window, settings)
-    return seal(Snapshot, root, STAGE, key, lambda out: _build(ingested, settings, out))
+    exclusion = Exclusion(erasures)
+    key = stage_key(STAGE, FORMAT, ingested.digest, ingested.window, settings, exclusion.digest)
+    return seal(Snapshot, root, STAGE, key, lambda out: _build(ingested, settings, exclusion, out),
+                exclusion.require_unchanged)
 
 
-def _build(ingested: Ingested, settings: FeatureSettings, out: Path) -> dict[str, Any]:
+def _build(ingested: Ingested, settings: FeatureSettings, exclusion: Exclusion, out: Path) -> dict[str, Any]:
     shop = read_shop(ingested.path)
     events, items, users = read_window(Path(ingested.path), ingested)
+    events = events[~exclusion.events(events)].reset_index(drop=True)
+    if users is not None:
+        users = users[~users[c.USER].isin(exclusion.erased.among(users[c.USER]))].reset_index(drop=True)
     is_positive = events[c.TYPE].map(shop.weights).to_numpy(np.float64) > 0
     time = events[c.TIME].to_numpy("datetime64[us]").astype(np.int64)
     split, valid_from, test_from = split_by_time(time, is_positive, settings)

@@ -10,7 +10,8 @@ lies in it as Parquet and as CSV:
     google_products, meta_products   the catalogue, see pipelines/product_feed.py
 
 Every customer of the window or of its user table is asked for once, with the whole history, at the window's end.
-What is buried, out of stock or no longer in the item table is never recommended.
+What is buried, out of stock or no longer in the item table is never recommended, and who was erased since the window
+was ingested is left out.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from pydantic import Field
 from pipelines import columns as c
 from pipelines.artifacts import seal, stage_key, verify
 from pipelines.contracts import Document, Feeds, Ingested
+from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError
 from pipelines.feed_files import FeedFile
 from pipelines.product_feed import GOOGLE, IN_STOCK, META, Products, ProductSettings, stock
@@ -80,19 +82,24 @@ def export_feeds(lake: Ingested, settings: FeedSettings, releases: ReleaseStore,
         DataError: nothing is live, the window ends before that of the release, or the item table has nothing to sell.
         SettingsError: the product feeds lack something that their platforms ask for.
         CorruptArtifact: the window or the bundle is not what was sealed.
+        ErasedMeanwhile: somebody was erased while customers were asked for; another try leaves them out.
     """
+    exclusion = Exclusion(releases.erasures)
     live = releases.live()
     if live is None:
         raise DataError(f"{releases.root} has no release to export: run `vitrine retrain` first")
     if lake.window.as_of < live.as_of:
         raise DataError(f"the window of {lake.path} ends at {lake.window.as_of}, before that of release {live.number} "
                         f"({live.as_of}): ingest a window that reaches as far")
-    key = stage_key(STAGE, FORMAT, live.number, live.bundle, lake.digest, lake.window, settings)
+    key = stage_key(STAGE, FORMAT, live.number, live.bundle, lake.digest, lake.window, settings, exclusion.digest)
     folder = releases.bundle_path(live.bundle)
-    return seal(Feeds, root, STAGE, key, lambda out: _build(lake, settings, live, folder, out))
+    return seal(Feeds, root, STAGE, key, lambda out: _build(lake, settings, live, folder, exclusion, out),
+                exclusion.require_unchanged)
 
 
-def _build(lake: Ingested, settings: FeedSettings, live: Release, folder: Path, out: Path) -> dict[str, Any]:
+def _build(
+    lake: Ingested, settings: FeedSettings, live: Release, folder: Path, exclusion: Exclusion, out: Path
+) -> dict[str, Any]:
     verify(Path(lake.path))
     bundle = Bundle.load(folder, live.bundle)
     items = pd.read_parquet(Path(lake.path) / "items.parquet")
@@ -114,7 +121,7 @@ def _build(lake: Ingested, settings: FeedSettings, live: Release, folder: Path, 
         products = Products(items, read_shop(lake.path).display, settings.products, lake.window.as_of)
         counts["listed"] = _write_products(products, stamp, out)
         cards = {item: products.card(row) for row, item in enumerate(items[c.ITEM]) if item in bundle.rows}
-    counts |= _write_users(lake, bundle, settings, cards, stamp, out)
+    counts |= _write_users(lake, bundle, settings, exclusion, cards, stamp, out)
     counts["similar"] = _write_similar(bundle, settings.similar, stamp, out) if settings.similar else 0
     return {"ingested": lake, "release": live.number, "bundle": live.bundle, "as_of": lake.window.as_of,
             "k": settings.k, **counts}
@@ -130,8 +137,8 @@ def _write_products(products: Products, stamp: Mapping[str, str], out: Path) -> 
 
 
 def _write_users(
-    lake: Ingested, bundle: Bundle, settings: FeedSettings, cards: Mapping[str, Mapping[str, str | None]] | None,
-    stamp: Mapping[str, str], out: Path,
+    lake: Ingested, bundle: Bundle, settings: FeedSettings, exclusion: Exclusion,
+    cards: Mapping[str, Mapping[str, str | None]] | None, stamp: Mapping[str, str], out: Path,
 ) -> dict[str, int]:
     """user_items and next_best, block by block; how many users and how many places a best-seller had to fill."""
     recommender, release = Recommender(bundle), int(stamp["release"])
@@ -141,7 +148,7 @@ def _write_users(
     with ExitStack() as files:
         every = files.enter_context(FeedFile(out, "user_items", _USER_ITEMS, stamp))
         first = files.enter_context(FeedFile(out, "next_best", next_best, stamp))
-        for block in shoppers(lake, bundle, settings.users_per_block):
+        for block in shoppers(lake, bundle, settings.users_per_block, exclusion):
             columns = _answers(recommender, block, settings.k) | {"release": None}
             columns["release"] = np.full(len(columns[c.ITEM]), release)
             every.write(columns)

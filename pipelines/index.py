@@ -27,11 +27,13 @@ from pydantic import Field
 
 from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
+from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError, VitrineError
 from pipelines.free_space import require_free
 from pipelines.panel import draw, figures
 from pipelines.photos import pack_photos
 from pipelines.progress import duration, log
+from pipelines.releases.opening import open_store
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
 from serving.bundle import write_bundle
@@ -44,7 +46,7 @@ from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
 STAGE = "index"
 # Fields of contracts that name a place or an input rather than content: left out of the bundle, so that
 # equal content has an equal digest wherever it was made.
-_PLACES = {"path", "key", "source", "events_before", "events_after"}
+_PLACES = {"path", "key", "source", "events_before", "events_after", "events_erased"}
 _FIRST_REORDER, _LAST_REORDER = 200, 3200
 _BLOCK = 20_000  # items whose products with all queries are held at once
 _TIED = 1e-5  # float32 products of one pair differ by this much between summation orders
@@ -76,12 +78,15 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
     Raises:
         DataError: an item or query vector is not finite.
         VitrineError: the child process that builds died; the message names its signal.
+        ErasedMeanwhile: somebody was erased while the bundle was made; another try leaves them out.
     """
     from pipelines import tracking
 
+    exclusion = Exclusion(open_store(places).erasures)
     # The whole chain, not its last digest alone: two windows without an event between them have equal content.
-    key = stage_key(STAGE, provenance(registered), settings)
-    sealed = seal(Sealed, root, STAGE, key, lambda out: _build(registered, settings, out))
+    key = stage_key(STAGE, provenance(registered), settings, exclusion.digest)
+    sealed = seal(Sealed, root, STAGE, key, lambda out: _build(registered, settings, exclusion, out),
+                  exclusion.require_unchanged)
     config = read_json(Path(sealed.path) / INDEX_CONFIG)
     tracking.stage_run(registered, STAGE, {"bundle": sealed.digest, **config, **settings.model_dump()},
                        {f"index_recall@{sealed.recall_k}": sealed.recall} | {
@@ -91,7 +96,7 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
     return sealed
 
 
-def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[str, Any]:
+def _build(registered: Registered, settings: IndexSettings, exclusion: Exclusion, out: Path) -> dict[str, Any]:
     trained = registered.evaluated.trained
     require_free(out, _room(Path(trained.path), Path(trained.snapshot.path)), "the bundle with its indexes")
     write_bundle(out, Path(trained.path), Path(trained.snapshot.path), provenance(registered))
@@ -102,7 +107,7 @@ def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[s
         started = time.monotonic()
         recalls[space.asked_by] = _build_one(out, space, settings)
         timings |= {f"{space.folder}_s": time.monotonic() - started, f"{space.asked_by}_asked": len(space.queries)}
-    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed))
+    write_json(out / PANEL, draw(trained, settings.panel_shoppers, settings.panel_seed, exclusion))
     write_json(out / FIGURES, figures(registered, recalls, settings.recall_k))
     write_json(out / TIMINGS, timings)
     return {"registered": registered, "kind": read_json(out / INDEX_CONFIG)["kind"], "recall": recalls.pop(SHOPPERS),

@@ -10,12 +10,14 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import columns as c
 from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
+from pipelines.erasure.exclusion import UNTIL, Exclusion
 from pipelines.errors import DataError, VitrineError
 from pipelines.free_space import require_free
 from pipelines.progress import Progress, log
@@ -23,6 +25,7 @@ from pipelines.schema import SHOP_FILE
 from pipelines.shop_spec import ShopSpec
 from pipelines.source import Source, open_source
 from pipelines.tables import UTC_TIME, WRITTEN, normalised
+from serving.erased import ErasureLog
 
 EVENTS_FOLDER = "events"
 PART = "part.parquet"
@@ -30,13 +33,22 @@ _DAY = 86_400_000_000  # microseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def ingest(source: str, window: Window, spec: ShopSpec, root: Path) -> Ingested:
+def ingest(
+    source: str, window: Window, spec: ShopSpec, root: Path, erasures: ErasureLog | None = None,
+) -> Ingested:
     """Check the source and copy what the window holds.
 
     Writes `events/day=YYYY-MM-DD/part.parquet` (start <= time < as_of, by time and then by the source's
     order; names of pipelines.columns, times microseconds UTC; the day is in the path only), `items.parquet`
     and `users.parquet` (all rows, in the source's order; without a user table, no rows) and `shop.json`
-    (`ShopSchema`). The same content, window and specification give the same bytes, and are done once.
+    (`ShopSchema`). The same content, window, specification and erasures give the same bytes, and are done once.
+
+    Args:
+        source: folder or URL.
+        window: whose events are copied.
+        spec: the shop's specification.
+        root: of the artefacts.
+        erasures: of the shop; who was erased is left out, with the events up to the erasure and the row of users.
 
     Returns:
         The contract; `users` counts those with events in the window, `items` all of the table.
@@ -45,18 +57,20 @@ def ingest(source: str, window: Window, spec: ShopSpec, root: Path) -> Ingested:
         DataError: the source breaks the data contract (every fault is in the message), or has no event in
             the window. Nothing is left behind.
         VitrineError: the source changed while it was read; another try helps once its writer has finished.
+        ErasedMeanwhile: somebody was erased while the source was read; another try leaves them out.
     """
+    exclusion = Exclusion(erasures)
     with open_source(source) as opened:
         fingerprint = opened.fingerprint()
-        key = stage_key("ingest", fingerprint, window, spec)
+        key = stage_key("ingest", fingerprint, window, spec, exclusion.digest)
 
         def build(folder: Path) -> dict[str, Any]:
             # A database's size is not known; its tables were copied beside before this.
             size = sum(path.stat().st_size for paths in opened.files.values() for path in paths)
             require_free(folder, size, f"the copy of {opened.name}")
-            return _build(opened, fingerprint, window, spec, folder)
+            return _build(opened, fingerprint, window, spec, exclusion, folder)
 
-        return seal(Ingested, root, "ingest", key, build)
+        return seal(Ingested, root, "ingest", key, build, exclusion.require_unchanged)
 
 
 def time_range(source: str, spec: ShopSpec) -> tuple[datetime, datetime]:
@@ -80,7 +94,9 @@ def _bounds(events: ir.Table) -> tuple[datetime | None, datetime | None]:
     return first and first.astimezone(UTC), last and last.astimezone(UTC)
 
 
-def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, folder: Path) -> dict[str, Any]:
+def _build(
+    source: Source, fingerprint: str, window: Window, spec: ShopSpec, exclusion: Exclusion, folder: Path
+) -> dict[str, Any]:
     report = inspect(source, spec, window.as_of)
     if report.errors:
         raise DataError(f"{source.name} breaks the data contract in {len(report.errors)} places:\n"
@@ -92,7 +108,12 @@ def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, fol
     if events is None or items is None:
         raise AssertionError("a source without events or items passed the check")
     inside = _within(events.drop(WRITTEN) if WRITTEN in events.columns else events, window)
+    of_window = int(inside.count().to_pyarrow().as_py())
+    inside = _without_erased(source, inside, exclusion)
     total = int(inside.count().to_pyarrow().as_py())
+    erased = of_window - total
+    if erased:
+        log.info("ingest: %s events of people who were erased are left out", f"{erased:,}")
     if not total:
         raise DataError(
             f"{source.name} has no event from {window.start or 'the beginning'} to before {window.as_of}: its first "
@@ -100,7 +121,7 @@ def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, fol
             "and a start not after the last"
         )
     after = int((events[c.TIME] >= ibis.literal(window.as_of, UTC_TIME)).sum().to_pyarrow().as_py() or 0)
-    before = report.tables[c.EVENTS].rows - total - after
+    before = report.tables[c.EVENTS].rows - of_window - after
     for left, where in ((before, f"before {window.start}"), (after, f"at or after {window.as_of}")):
         if left:
             log.info("ingest: %s of %s events lie %s and are left out", f"{left:,}",
@@ -111,8 +132,8 @@ def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, fol
     days = write_days(source.stream(in_order), folder / EVENTS_FOLDER, Progress("ingest", total, "events"))
     _write(_in_source_order(items), folder / "items.parquet")
     people = normalised(source, c.USERS, spec)
-    _write(pa.table({c.USER: pa.array([], pa.string())}) if people is None else _in_source_order(people),
-           folder / "users.parquet")
+    _write(pa.table({c.USER: pa.array([], pa.string())}) if people is None else
+           _known(_in_source_order(people), exclusion), folder / "users.parquet")
     # Types of the window only: what happens after as_of changes nothing here.
     types = sorted(inside.select(c.TYPE).distinct().to_pyarrow()[c.TYPE].to_pylist())
     write_json(folder / SHOP_FILE, report.shop.model_copy(update={"weights": {t: spec.weight(t) for t in types}}))
@@ -120,7 +141,7 @@ def _build(source: Source, fingerprint: str, window: Window, spec: ShopSpec, fol
         raise VitrineError(f"{source.name} changed while it was read: ingest it again when its writer has finished")
     return {"source": source.name, "window": window, "events": total, "items": report.tables[c.ITEMS].rows,
             "users": users, "days": days, "first_event": first, "last_event": last,
-            "events_before": before, "events_after": after}
+            "events_before": before, "events_after": after, "events_erased": erased}
 
 
 def _within(events: ir.Table, window: Window) -> ir.Table:
@@ -129,6 +150,22 @@ def _within(events: ir.Table, window: Window) -> ir.Table:
     events = events.mutate(**{c.ROW: ibis.row_number()})
     inside = events.filter(events[c.TIME] < ibis.literal(window.as_of, UTC_TIME))
     return inside.filter(inside[c.TIME] >= ibis.literal(window.start, UTC_TIME)) if window.start else inside
+
+
+def _without_erased(source: Source, events: ir.Table, exclusion: Exclusion) -> ir.Table:
+    """Without what people did up to their erasure."""
+    erased = exclusion.among(batch.column(0) for batch in source.stream(events.select(c.USER).distinct()))
+    if not len(erased):
+        return events
+    source.engine.con.register("erased_users", erased)
+    gone = source.engine.table("erased_users")
+    return events.anti_join(gone, [events[c.USER] == gone[c.USER], events[c.TIME] <= gone[UNTIL]])
+
+
+def _known(people: pa.Table, exclusion: Exclusion) -> pa.Table:
+    """The users' table without who was ever erased: a row has no time, so that nobody can say whose it is."""
+    erased = exclusion.among([people.column(c.USER)])
+    return people.filter(pc.invert(pc.is_in(people.column(c.USER), erased.column(c.USER)))) if len(erased) else people
 
 
 def _in_source_order(table: ir.Table) -> pa.Table:

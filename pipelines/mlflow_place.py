@@ -22,10 +22,15 @@ def reach(uri: str) -> None:
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
 
 
+def artifact_folders(places: Settings) -> tuple[Path, Path]:
+    """Where MLflow's files lie on this machine: those of a database, and those of the stack's own server."""
+    return places.home / "mlflow-artifacts", places.home / "mlflow"
+
+
 def artifact_root(places: Settings) -> str | None:
     """Where a new experiment keeps its files; None where a server has a store of its own.
 
     A bare database would write below the current folder.
     """
     is_server = places.mlflow_uri.startswith("http")
-    return None if is_server else (places.home / "mlflow-artifacts").resolve().as_uri()
+    return None if is_server else artifact_folders(places)[0].resolve().as_uri()

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.artifacts import read_json
 from pipelines.contracts import Registered, Trained
+from pipelines.erasure.exclusion import EVERYBODY, Exclusion
 from pipelines.requests import item_ids
 from pipelines.snapshot import SnapshotData
 from serving.panel import Panel, Shopper
@@ -17,14 +18,16 @@ CHALLENGER = "two_tower"
 _SECOND_US = 1_000_000
 
 
-def draw(trained: Trained, shoppers: int, seed: int) -> Panel:
+def draw(trained: Trained, shoppers: int, seed: int, exclusion: Exclusion = EVERYBODY) -> Panel:
     """Histories of up to `shoppers` users, drawn by `seed` among those with any event, without who they are.
+
+    Who was erased since the snapshot was made is not among them.
 
     The order is by content, so that the place in the panel says nothing about the place in the users' table.
     """
     data = SnapshotData.load(trained.snapshot.path)
     h, now_us = data.histories, int(trained.snapshot.window.as_of.timestamp() * _SECOND_US)
-    users = np.flatnonzero(np.diff(h.indptr))
+    users = np.flatnonzero((np.diff(h.indptr) > 0) & ~exclusion.users(data))
     drawn = np.random.default_rng(seed).choice(users, min(shoppers, len(users)), replace=False)
     ids, types = item_ids(data), data.spec["event_types"]
     found = []

@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,10 +24,16 @@ from pipelines.contracts import (
     Verdict,
     Window,
 )
-from pipelines.errors import SettingsError
+from pipelines.errors import CorruptArtifact, SettingsError, UpstreamErased
 from pipelines.settings import Settings
 
 D = TypeVar("D", bound=Document)
+
+
+def shop_of(source: str) -> str:
+    """Name of a shop: the last part of its source's path or of the URL's, without what names may not hold."""
+    name = re.split(r"[/\\]", source.partition("?")[0].rstrip("/\\"))[-1]
+    return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
 
 
 class RetrainParams(Document):
@@ -55,9 +61,8 @@ class RetrainParams(Document):
 
     @property
     def shop(self) -> str:
-        """Name of the shop: the last part of the source's path or of the URL's, without what names may not hold."""
-        name = re.split(r"[/\\]", self.source.split("?")[0].rstrip("/\\"))[-1]
-        return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
+        """Name of the shop; see `shop_of`."""
+        return shop_of(self.source)
 
     @property
     def window(self) -> Window:
@@ -81,15 +86,19 @@ class RetrainParams(Document):
 
 def _ingest(_: None, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
     from pipelines.ingest import ingest
+    from pipelines.releases.opening import open_store
     from pipelines.shop_spec import load_spec
 
-    return ingest(params.source, params.window, load_spec(params.source, params.spec), places.artifacts)
+    return ingest(params.source, params.window, load_spec(params.source, params.spec), places.artifacts,
+                  open_store(places).erasures)
 
 
 def _features(ingested: Ingested, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
     from pipelines.features import FeatureSettings, features
+    from pipelines.releases.opening import open_store
 
-    return features(ingested, params.of_stage("features", FeatureSettings), places.artifacts)
+    return features(ingested, params.of_stage("features", FeatureSettings), places.artifacts,
+                    open_store(places).erasures)
 
 
 def _train(snapshot: Snapshot, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
@@ -174,6 +183,7 @@ def run_stage(
 
     Raises:
         SettingsError: no stage has this name, or it was given no contract to start from.
+        UpstreamErased: what it starts from was removed meanwhile; the run has to begin anew.
     """
     if name not in _CHAIN:
         raise SettingsError(f"there is no stage {name!r}; stages are {', '.join(STAGES)}")
@@ -181,7 +191,21 @@ def run_stage(
     if kind is not None and upstream is None:
         raise SettingsError(f"{name} needs the result of the stage before it, a {kind.__name__}")
     taken = kind.model_validate(dict(upstream or {})) if kind is not None else None
-    return call(taken, params, origin, places).model_dump(mode="json")
+    try:
+        return call(taken, params, origin, places).model_dump(mode="json")
+    except (OSError, CorruptArtifact) as error:
+        gone = [artifact.path for artifact in _chain(taken) if not Path(artifact.path).exists()]
+        if not gone or name == "promote":  # which needs the verdict and its bundle alone
+            raise
+        raise UpstreamErased(f"{name} starts from {', '.join(gone)}, which is not there any more: it held a person who "
+                             "was erased, or was removed by hand; run the retrain anew, from ingest on") from error
+
+
+def _chain(contract: BaseModel | None) -> Iterator[Artifact]:
+    """A contract and those that it holds."""
+    while isinstance(contract, Artifact):
+        yield contract
+        contract = next((value for _, value in contract if isinstance(value, Artifact)), None)
 
 
 def upstream_of(name: str, folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipelines.settings import Settings
 from serving.api.app import create_app
 from serving.api.keys import KeyRing
 from serving.api.settings import ApiSettings
+from serving.erased_watch import ErasedWatch
 from serving.experiments.following import Experiments
 from serving.housekeeping import Housekeeping
 from serving.landing import LandingFolder
@@ -60,13 +61,16 @@ def opened(
         closing.callback(leases.end)
         sessions = open_sessions(places.sessions_of(name), prefix=f"vitrine:{name}")
         closing.callback(sessions.close)
-        landing = LandingFolder(places.landing_of(name))
-        closing.enter_context(Housekeeping(sessions, landing))
+        erasures = ErasedWatch(store.erasures)
+        landing = LandingFolder(places.landing_of(name), drop=erasures.covers)
+        closing.enter_context(Housekeeping(sessions, landing, erasures=erasures))
+        closing.enter_context(erasures)
         following = closing.enter_context(Live(store, live, renew=leases))
         held = LeaseKeeper(store.leases)
         closing.callback(held.end)
         experiments = closing.enter_context(Experiments(store, live, held))
-        service = Service(following, sessions, landing=landing, rules=rules, experiment=experiments.running)
+        service = Service(following, sessions, landing=landing, rules=rules, experiment=experiments.running,
+                          erasures=erasures)
         with suppress(NothingLive):
             service.warm()
         pages = [storefront_router(service, storefront)] if storefront is not None else []

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipelines import columns as c
 from pipelines.artifacts import read_json
 from pipelines.contracts import Ingested
+from pipelines.erasure.exclusion import EVERYBODY, UNTIL, Exclusion
 from pipelines.errors import DataError
 from pipelines.vocabulary import token_slots
 from serving.bundle import Bundle
@@ -41,13 +42,16 @@ class Block:
     requests: list[Request]  # [users]
 
 
-def shoppers(lake: Ingested, bundle: Bundle, users_per_block: int) -> Iterator[Block]:
+def shoppers(
+    lake: Ingested, bundle: Bundle, users_per_block: int, exclusion: Exclusion = EVERYBODY
+) -> Iterator[Block]:
     """Every user of the window or of its user table once, with the whole history, asking at the window's end.
 
     Args:
         lake: an ingested window.
         bundle: whose rows, event types and vocabulary the requests speak.
         users_per_block: most users of a block.
+        exclusion: who is left out, up to the erasure.
 
     Raises:
         DataError: the user table lacks a column that the bundle's model reads.
@@ -57,7 +61,7 @@ def shoppers(lake: Ingested, bundle: Bundle, users_per_block: int) -> Iterator[B
         engine.execute(f"SET memory_limit = '{SORT_MEMORY}'")
         engine.execute("SET temp_directory = $folder", {"folder": spill})
         engine.execute("SET TimeZone = 'UTC'")
-        reader = _in_order(engine, Path(lake.path), bundle, [field.name for field in fields])
+        reader = _in_order(engine, Path(lake.path), bundle, [field.name for field in fields], exclusion)
         now_us = int(lake.window.as_of.timestamp() * 1_000_000)
         for table in _whole_users(reader, users_per_block):
             yield _block(table, fields, bundle, now_us)
@@ -68,7 +72,9 @@ def _user_fields(bundle: Bundle) -> list[TokenField]:
     return read_fields(read_json(vocabulary).get("users", [])) if vocabulary.exists() else []
 
 
-def _in_order(engine: Any, folder: Path, bundle: Bundle, features: Sequence[str]) -> pa.RecordBatchReader:
+def _in_order(
+    engine: Any, folder: Path, bundle: Bundle, features: Sequence[str], exclusion: Exclusion
+) -> pa.RecordBatchReader:
     """Rows (user_id, item, time, type, weight, features ...) by user, features first, then events by time."""
     users = engine.read_parquet(str(folder / "users.parquet"))
     missing = [name for name in features if name not in users.columns]
@@ -76,6 +82,13 @@ def _in_order(engine: Any, folder: Path, bundle: Bundle, features: Sequence[str]
         raise DataError(f"users of {folder} lack the column {missing[0]!r}, which the release was trained with; ingest "
                         "a user table that has it, or retrain without it")
     types, weights = bundle.spec["event_types"], bundle.spec["event_weights"]
+    files = {"users": str(folder / "users.parquet"), "events": str(folder / "events" / "*" / "*.parquet")}
+    everybody = engine.sql(
+        f"""
+        SELECT {c.USER} FROM read_parquet($users) UNION SELECT {c.USER} FROM read_parquet($events)
+        """, params=files)
+    erased = exclusion.among(batch.column(0) for batch in everybody.to_arrow_reader(_BATCH_ROWS))
+    engine.register("erased", erased)
     for name, table in (
         ("item_rows", {c.ITEM: bundle.item_ids, "item": pa.array(range(bundle.num_items), pa.int32())}),
         ("known_types", {c.TYPE: types, "type": pa.array(range(len(types)), pa.int16()),
@@ -86,15 +99,16 @@ def _in_order(engine: Any, folder: Path, bundle: Bundle, features: Sequence[str]
     return engine.sql(
         f"""
         SELECT {shown}, {_NO_ITEM}::INTEGER AS item, NULL::BIGINT AS time, NULL::SMALLINT AS type, NULL::FLOAT AS weight
-        FROM read_parquet($users)
+        FROM read_parquet($users) ANTI JOIN erased USING ({c.USER})
         UNION ALL BY NAME
         SELECT {c.USER}, coalesce(item, {_UNKNOWN}) AS item, epoch_us({c.TIME}) AS time,
                coalesce(type, 0) AS type, coalesce(weight, 0) AS weight
         FROM read_parquet($events, hive_partitioning = false)
-        LEFT JOIN item_rows USING ({c.ITEM}) LEFT JOIN known_types USING ({c.TYPE})
+        LEFT JOIN item_rows USING ({c.ITEM}) LEFT JOIN known_types USING ({c.TYPE}) LEFT JOIN erased USING ({c.USER})
+        WHERE {UNTIL} IS NULL OR {c.TIME} > {UNTIL}
         ORDER BY {c.USER}, time NULLS FIRST, item, type
         """,
-        params={"users": str(folder / "users.parquet"), "events": str(folder / "events" / "*" / "*.parquet")},
+        params=files,
     ).to_arrow_reader(_BATCH_ROWS)
 
 

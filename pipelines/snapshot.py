@@ -63,6 +63,12 @@ class Queries:
     def __len__(self) -> int:
         return len(self.user)
 
+    def only(self, rows: npt.NDArray[np.int64]) -> "Queries":
+        """These queries, rows ascending, with their targets renumbered."""
+        is_kept = np.isin(self.target_query, rows)
+        return Queries(self.user[rows], self.start[rows], self.end[rows], self.time[rows],
+                       np.searchsorted(rows, self.target_query[is_kept]), self.target_event[is_kept])
+
     def part(self, first: int, last: int) -> "Queries":
         """Queries first <= q < last, with their targets renumbered."""
         low, high = np.searchsorted(self.target_query, [first, last])

@@ -140,9 +140,15 @@ class Merged(Document):
 
 
 class Forgotten(Document):
-    """How many events of a user, under all ids of the profile, were deleted."""
+    """What was erased of a user, under all ids of the profile.
+
+    Attributes:
+        deleted_events: of the session store.
+        erasure: number of the record that keeps the user out of every release, feed and answer from now on.
+    """
 
     deleted_events: int
+    erasure: int | None
 
 
 class AvailabilityChanged(Document):

@@ -2,7 +2,6 @@
 
     events/day=YYYY-MM-DD/live-*.parquet    columns of the events table, and event_id; day is that of arrival
     merges/day=YYYY-MM-DD/live-*.parquet    merge_id, alias, user_id, timestamp, undone_at
-    erasures/day=YYYY-MM-DD/live-*.parquet  user_id, timestamp
     exposures/day=YYYY-MM-DD/live-*.parquet experiment, version, variant, user_id, timestamp, release, item_ids
     TABLE/.live-*.jsonl                     rows of a running process that are not yet in a Parquet file
 
@@ -10,6 +9,7 @@ A row is acknowledged once it is synced to its process's own journal. Every minu
 written as Parquet beside, synced and renamed, so that readers see whole files only. Exposures are not synced one by
 one, for a shopper waits for them: a power cut may take those of the last minute, a killed process loses none. The
 journal of a process that died is sealed by the next one that starts, under the same name: sealed twice is sealed once.
+What was erased meanwhile is left out; `serving/landing_sweep.py` takes it out of the files that are sealed already.
 """
 
 import fcntl
@@ -32,16 +32,19 @@ from pipelines.errors import VitrineError
 from serving.experiments.exposure import Exposure
 from serving.sessions.contract import Event, Merge
 
+ALIAS = "alias"
 _TIME = pa.timestamp("us", "UTC")
 EVENTS = pa.schema([(c.EVENT, pa.string()), (c.USER, pa.string()), (c.ITEM, pa.string()), (c.TIME, _TIME),
                     (c.TYPE, pa.string())])
-MERGES = pa.schema([("merge_id", pa.string()), ("alias", pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
+MERGES = pa.schema([("merge_id", pa.string()), (ALIAS, pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
                     ("undone_at", _TIME)])
-ERASURES = pa.schema([(c.USER, pa.string()), (c.TIME, _TIME)])
 EXPOSURES = pa.schema([("experiment", pa.string()), ("version", pa.int64()), ("variant", pa.string()),
                        (c.USER, pa.string()), (c.TIME, _TIME), ("release", pa.int64()),
                        ("item_ids", pa.list_(pa.string()))])
+USERS = (c.USER, ALIAS)  # columns that name people
 SEAL_AFTER_S, MOST_ROWS = 60.0, 100_000
+
+Drop = Callable[[str, int], bool]  # is what this user did at this time (microseconds) to go?
 
 
 class LandingUnavailable(VitrineError):
@@ -52,17 +55,23 @@ class LandingFolder:
     """Lays rows down; safe for use by many threads, and by many processes at once."""
 
     def __init__(
-        self, folder: Path, seal_after_s: float = SEAL_AFTER_S, clock: Callable[[], float] = time.time
+        self, folder: Path, seal_after_s: float = SEAL_AFTER_S, clock: Callable[[], float] = time.time,
+        drop: Drop = lambda user_id, time_us: False,
     ) -> None:
         """Seal what processes that died have left.
+
+        Args:
+            folder: of the shop.
+            seal_after_s: a journal is sealed when it is so old.
+            clock: seconds since 1970.
+            drop: what is not to be sealed, because it was erased.
 
         Raises:
             LandingUnavailable: the folder cannot be written.
         """
         self.folder = Path(folder)
-        self._tables = {name: _Table(self.folder / name, schema, seal_after_s, clock)
-                        for name, schema in (("events", EVENTS), ("merges", MERGES), ("erasures", ERASURES),
-                                             ("exposures", EXPOSURES))}
+        self._tables = {name: _Table(self.folder / name, schema, seal_after_s, clock, drop)
+                        for name, schema in (("events", EVENTS), ("merges", MERGES), ("exposures", EXPOSURES))}
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Append events; durable on return.
@@ -78,10 +87,6 @@ class LandingFolder:
         """Append a merge, or that it was undone; durable on return."""
         self._tables["merges"].add([{"merge_id": merge.merge_id, "alias": merge.alias, c.USER: merge.user_id,
                                      c.TIME: merge.time_us, "undone_at": merge.undone_us}])
-
-    def add_erasure(self, user_ids: Sequence[str], time_us: int) -> None:
-        """Append that users must be forgotten; durable on return."""
-        self._tables["erasures"].add([{c.USER: user_id, c.TIME: time_us} for user_id in user_ids])
 
     def add_exposure(self, exposure: Exposure) -> None:
         """Append an exposure; it outlives this process, and not the machine's power."""
@@ -99,8 +104,10 @@ class LandingFolder:
 class _Table:
     """One table's journal, and the files that it becomes."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, seal_after_s: float, clock: Callable[[], float]) -> None:
-        self.folder, self.schema, self.seal_after_s, self._clock = folder, schema, seal_after_s, clock
+    def __init__(
+        self, folder: Path, schema: pa.Schema, seal_after_s: float, clock: Callable[[], float], drop: Drop
+    ) -> None:
+        self.folder, self.schema, self.seal_after_s, self._clock, self._drop = folder, schema, seal_after_s, clock, drop
         self._lock = Lock()
         self._journal: IO[bytes] | None = None
         self._begun, self._rows = 0.0, 0
@@ -174,20 +181,21 @@ class _Table:
 
     def _convert(self, journal: Path) -> None:
         """Write a journal's rows as a Parquet file, beside and renamed, and remove it."""
+        stem = journal.name.removeprefix(".").removesuffix(".jsonl")
+        day = self.folder / f"day={stem[len('live-'):][:len('YYYY-MM-DD')]}"
+        beside = day / f".{stem}.parquet"
         # Without its newline a last line was never acknowledged.
-        lines = journal.read_bytes().split(b"\n")[:-1]
-        if lines:
-            stem = journal.name.removeprefix(".").removesuffix(".jsonl")
-            day = self.folder / f"day={stem[len('live-'):][:len('YYYY-MM-DD')]}"
+        rows = [json.loads(line) for line in journal.read_bytes().split(b"\n")[:-1]]
+        if rows := [row for row in rows if not any(self._drop(row.get(name) or "", row[c.TIME]) for name in USERS)]:
             day.mkdir(exist_ok=True)
-            beside = day / f".{stem}.parquet"
             with beside.open("wb") as file:
-                pq.write_table(pa.Table.from_pylist([json.loads(line) for line in lines], self.schema), file)
+                pq.write_table(pa.Table.from_pylist(rows, self.schema), file)
                 file.flush()
                 os.fsync(file.fileno())
             beside.rename(day / f"{stem}.parquet")
             sync_parent(day / f"{stem}.parquet")
             sync_parent(day)
+        beside.unlink(missing_ok=True)  # of a process that was killed here
         journal.unlink()
 
     def _unavailable(self, error: OSError) -> LandingUnavailable:

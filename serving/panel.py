@@ -5,6 +5,7 @@ or user features. Years later, with the lake long gone, it still says what a bun
 another one replaced.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,10 @@ class Panel(Document):
             return cls.model_validate(read_document(folder / PANEL))
         except (ValidationError, CorruptArtifact) as error:
             raise BundleRefused(f"{folder / PANEL} is no panel: {error}; run the index stage again") from error
+
+    def without(self, is_hidden: Callable[[Shopper], bool]) -> "Panel":
+        """The panel without some histories, such as those of people who were erased since."""
+        return self.model_copy(update={"shoppers": tuple(one for one in self.shoppers if not is_hidden(one))})
 
     def known_to(self, items: set[str]) -> "Panel":
         """The panel without the events of other items, and without the histories that are empty then."""

@@ -14,6 +14,7 @@ from serving import answers, questions
 from serving.asked import Asked, UnknownItem
 from serving.discover.discovery import Discovery, discover
 from serving.encoding import Floats, History
+from serving.erased_watch import Erasures
 from serving.experiments.following import Part, Running
 from serving.filters import Filters, allowed, rows_of
 from serving.finder import Found
@@ -47,7 +48,7 @@ class Service:
     def __init__(
         self, live: Live, sessions: SessionStore, settings: ServiceSettings | None = None,
         landing: Landing | None = None, rules: Rules = NO_RULES,
-        experiment: Callable[[], Running | None] = lambda: None,
+        experiment: Callable[[], Running | None] = lambda: None, erasures: Erasures | None = None,
     ) -> None:
         """Serve from what is live.
 
@@ -58,10 +59,11 @@ class Service:
             landing: where events are laid down; None for nowhere.
             rules: of merchandising, that hold for recommendations whose request says none.
             experiment: what runs, in which recommendations to a user take part unless they bring rules of their own.
+            erasures: who is nobody; None where nobody was ever erased.
         """
         self.live, self.settings = live, settings or ServiceSettings()
         self.views, self.rules, self.experiment = Views(), rules, experiment
-        self.shoppers = Shoppers(sessions, landing, self.settings.availability_seconds)
+        self.shoppers = Shoppers(sessions, landing, self.settings.availability_seconds, erasures)
 
     def recommend(self, question: questions.Recommend) -> answers.Slate:
         """What for this shopper: known, new or anonymous, all go the same way.
@@ -245,9 +247,9 @@ class Service:
         """Undo a merge; see `Shoppers.separate`."""
         return self.shoppers.separate(merge_id)
 
-    def forget(self, user_id: str) -> answers.Forgotten:
-        """Delete what is known of a user; see `Shoppers.forget`."""
-        return self.shoppers.forget(user_id)
+    def forget(self, user_id: str, actor: str, reason: str) -> answers.Forgotten:
+        """Erase a user; see `Shoppers.forget`."""
+        return self.shoppers.forget(user_id, actor, reason)
 
     def set_availability(self, items: Mapping[str, bool]) -> answers.AvailabilityChanged:
         """Say what can be bought from now on; see `Shoppers.set_availability`."""
@@ -279,7 +281,7 @@ class Service:
         """History and vector [D] of who asks."""
         view = asked.view
         stored = self.shoppers.history(shopper.user_id, asked.notices)
-        profile = profile_of(view, stored, shopper.events, asked.now_us, asked.is_now)
+        profile = profile_of(view, stored, self.shoppers.recent(shopper), asked.now_us, asked.is_now)
         asked.notices.extend(profile.left_out)
         request = Request(profile.history, asked.now_us, view.user_tokens(shopper.user_features))
         return profile.history, view.recommender.vectors([request])[0]

@@ -144,6 +144,10 @@ class Shelf:
                                   before.is_whole or name == MANIFEST)
         return found
 
+    def read(self, digest: str, name: str) -> bytes:
+        """One file of a bundle as it lies in the store, unchecked; FileNotFoundError where there is none."""
+        return self._storage.read(f"{_folder(digest)}/{name}")
+
     def remove(self, digest: str) -> None:
         """Remove a bundle; from its first moment nobody takes the rest for a bundle."""
         folder = _folder(digest)

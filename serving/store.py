@@ -5,6 +5,7 @@
     refusals/<time>-<id>.json promotions that were not taken, for people
     experiments/00000001.json what runs beside the live release, see serving/experiments/log.py
     leases/, condemned/       who uses a bundle and what is being removed, see serving/leases.py
+    erased/                   whose data count no more, see serving/erased.py
 
 A promoter names the release that its challenger was judged against and writes the next number, or fails,
 as a table format commits. So the log is pointer, fence and audit in one: of two promoters with the same
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
+from serving.erased import ErasureLog
 from serving.experiments.log import ExperimentLog
 from serving.leases import Leases, process_name
 from serving.release import Refusal, Release, sealed, unsealed
@@ -51,6 +53,7 @@ class ReleaseStore:
         self.root = self._storage.root
         self.shelf = Shelf(self._storage, cache)
         self.leases = Leases(self._storage)
+        self.erasures = ErasureLog(self._storage)
         self.experiments = ExperimentLog(self._storage)
 
     def live(self) -> Release | None:

@@ -76,6 +76,7 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
     write_json(folder / "vocabulary.json", {})
     pq.write_table(pa.table({"item_id": [f"i{row:02d}" for row in range(ITEMS)],
                              "name": [f"Item {row}" for row in range(ITEMS)]}), folder / "items.parquet")
+    pq.write_table(pa.table({"user_id": [f"u{user:02d}" for user in range(USERS)]}), folder / "users.parquet")
     return {"window": Window(as_of=AS_OF), "users": USERS, "items": ITEMS, "events": events, "train_events": events,
             "valid_targets": 0, "test_targets": 0}
 

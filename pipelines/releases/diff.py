@@ -90,7 +90,7 @@ class _Side:
     def __init__(self, store: ReleaseStore, release: Release) -> None:
         self.folder = store.bundle_path(release.bundle)
         self.items = items_of(self.folder)
-        self.panel = Panel.load(self.folder)
+        self.panel = Panel.load(self.folder).without(store.erasures.read().hides)
         registered = read_json(self.folder / "provenance.json").get("registered", {})
         trained = registered.get("evaluated", {}).get("trained", {})
         snapshot = trained.get("snapshot", {})

@@ -19,7 +19,8 @@ class Health(Document):
     """How the process is.
 
     Attributes:
-        status: "degraded" where it answers without its session store, or cannot follow the release log.
+        status: "degraded" where it answers without its session store, or cannot follow the log of releases or that of
+            erasures.
         release: that answers, None before the first.
         sessions: whether the session store answers.
         keys: whether clients need a key; without keys only the loopback interface may be served.
@@ -65,7 +66,7 @@ def _health(at: Desk) -> Health:
         is_up = True
     except SessionsUnavailable:
         is_up = False
-    is_well = is_up and live.trouble is None
+    is_well = is_up and live.trouble is None and at.service.shoppers.erasure_trouble is None
     return Health(status="no_release" if live.number is None else "ok" if is_well else "degraded",
                   release=live.number, sessions="up" if is_up else "down",
                   keys="required" if at.keys.clients else "none: loopback only", newest=live.newest,

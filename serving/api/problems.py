@@ -1,5 +1,6 @@
 """What a caller is told when something is wrong: always the same shape, never a stack trace, never their data."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,12 @@ from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
 
 from pipelines.contracts import Document
-from pipelines.errors import DataError, NothingLive, Unanswerable, VitrineError
+from pipelines.errors import DataError, NothingLive, StoreUnreachable, Unanswerable, VitrineError
 from serving.asked import UnknownItem
 from serving.landing import LandingUnavailable
 from serving.sessions.contract import IdentityConflict, SessionsUnavailable
 
+log = logging.getLogger("vitrine.serve")
 _BOUNDS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "expected")
 
 
@@ -141,6 +143,13 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     async def defect(request: Request, error: Exception) -> Response:
         # Logged with its trace by the server; a caller gets the id to ask about.
         return response(500, "defect", "this is a defect of the service: report the request id", _request_id(request))
+
+    @app.exception_handler(StoreUnreachable)
+    async def no_store(request: Request, error: VitrineError) -> Response:
+        # The message names the store: it is for whoever runs the process.
+        log.error("%s", error)
+        return response(503, "store_unavailable", "it cannot be kept at present: ask again", _request_id(request),
+                        headers=later)
 
     @app.exception_handler(LandingUnavailable)
     @app.exception_handler(SessionsUnavailable)

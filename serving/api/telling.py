@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from serving import answers, questions
@@ -15,6 +15,7 @@ events_router = APIRouter(prefix="/v1", dependencies=[Depends(scoped("events"))]
 operate_router = APIRouter(prefix="/v1", dependencies=[Depends(scoped("operate"))], responses=COMMON,
                            tags=["operations"])
 Name = Annotated[str, Path(min_length=1, max_length=MAX_ID)]
+Reason = Annotated[str, Query(min_length=1, max_length=200, description="Why; is kept, and is not to name the person.")]
 
 
 @events_router.post("/events", response_model=answers.Accepted)
@@ -44,6 +45,7 @@ async def availability(said: questions.NewAvailability, at: AtDesk) -> Response:
 
 
 @operate_router.delete("/users/{user_id}", response_model=answers.Forgotten)
-async def forget(user_id: Name, at: AtDesk) -> Response:
-    """Delete what is known of a user under all ids of the profile."""
-    return json(await at.run(at.service.forget, user_id))
+async def forget(request: Request, user_id: Name, at: AtDesk, reason: Reason = "asked for") -> Response:
+    """Erase a user under all ids of the profile: no process of the shop knows them from now on."""
+    actor = f"api: {getattr(request.state, 'client', None) or 'no key'}"
+    return json(await at.run(at.service.forget, user_id, actor, reason))

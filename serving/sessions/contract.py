@@ -105,6 +105,9 @@ class SessionStore(Protocol):
         An id of a deleted event stays known, so that a repeated delivery does not bring the event back.
         """
 
+    def scrub(self) -> bool:
+        """Let what was deleted go from the store's files too; False where it is left to the store when that happens."""
+
     def set_availability(self, items: Mapping[str, bool]) -> int:
         """Say which items can be bought; the new version."""
 

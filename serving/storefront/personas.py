@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from serving import questions
+from serving.erased import NOBODY, Erased
 from serving.panel import Panel
 from serving.panel import Shopper as PanelShopper
 from serving.view import ReleaseView
@@ -39,9 +40,14 @@ class Persona:
                      for item, kind, seconds in self.history)
 
 
-def personas_of(view: ReleaseView, count: int) -> tuple[Persona, ...]:
-    """Up to `count` customers of the clearest and most different tastes among those of the panel."""
-    panel = Panel.load(view.bundle.path).known_to(set(view.bundle.rows))
+def personas_of(view: ReleaseView, count: int, erased: Erased | None = NOBODY) -> tuple[Persona, ...]:
+    """Up to `count` customers of the clearest and most different tastes among those of the panel.
+
+    Who was erased since is not among them; nobody is, as long as that is not known (None).
+    """
+    if erased is None:
+        return ()
+    panel = Panel.load(view.bundle.path).without(erased.hides).known_to(set(view.bundle.rows))
     found: list[tuple[float, str, PanelShopper, Counter[str]]] = []
     for shopper in panel.shoppers:
         liked = [item for item, weight in zip(shopper.items, shopper.weights, strict=True) if weight > 0]

@@ -67,7 +67,7 @@ class Storefront:
     def __init__(self, service: Service, settings: StorefrontSettings) -> None:
         self.service, self.settings = service, settings
         # Of the release before, too: a visitor may be between two pages while it changes.
-        self._personas = lru_cache(maxsize=2)(lambda view: personas_of(view, settings.personas))
+        self._chosen = lru_cache(maxsize=2)(lambda view, erased: personas_of(view, settings.personas, erased))
 
     def frame(self, visitor: Visitor) -> dict[str, Any]:
         """What every page shows around its content."""
@@ -247,6 +247,10 @@ class Storefront:
             return []
         slate = self._recommend(visitor, self.settings.row, filters=Filters(include=newest, exclude=tuple(shown)))
         return self._cards(slate.items)
+
+    def _personas(self, view: ReleaseView) -> tuple[Persona, ...]:
+        chosen: tuple[Persona, ...] = self._chosen(view, self.service.shoppers.erased())
+        return chosen
 
     def _persona(self, visitor: Visitor, view: ReleaseView) -> Persona | None:
         return next((one for one in self._personas(view) if one.key == visitor.persona), None)

@@ -19,6 +19,7 @@ from serving.experiments.exposure import Exposure
 from serving.experiments.log import ExperimentLog
 from serving.experiments.spec import Record, Spec, Variant
 from serving.landing import LandingFolder
+from serving.landing_sweep import sweep
 from serving.sessions.contract import Event, Merge
 from serving.storage import open_storage
 from tests.live_world import LiveShop
@@ -129,7 +130,8 @@ def test_merges_erasures_and_users_of_several_variants(world: World) -> None:
     world.show("desk", "b", hour=1)
     world.landing.add_merge(Merge("m3", "phone", "desk", us(2)))
     world.show("gone", "b")
-    world.landing.add_erasure(["gone"], us(5))
+    world.landing.seal()
+    assert sweep(world.folder, lambda user, _: user == "gone", is_dry=False).rows == 1
     found = world.report()
     assert [arm.exposed for arm in found.arms] == [1, 0]
     assert (purchases(found), found.mixed) == ([1, 0], 1)

@@ -8,6 +8,7 @@ Three moments are looked at closely here; tests/faults/test_stages.py kills and 
 import json
 import pickle
 import pickletools
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -228,6 +230,25 @@ def test_nothing_that_a_retrain_writes_is_a_pickle(chain: Chain, tmp_path: Path)
     written = [path for path in chain.places.home.rglob("*") if path.is_file()]
     assert len(written) > 100
     assert [path for path in written if is_pickle(path)] == []
+
+
+def names_a_customer(path: Path) -> bool:
+    """Whether an id of the world's customers, u000 to u059, stands in a table or in a text."""
+    if path.suffix == ".parquet":
+        columns = pq.read_table(path, partitioning=None).to_pydict().values()
+        return any(f"u{number:03d}" in column for column in columns for number in range(60))
+    try:
+        return re.search(r"\bu0[0-5]\d\b", path.read_text(encoding="utf-8")) is not None
+    except UnicodeDecodeError:
+        return b"'<U" in path.read_bytes()[:200] and bool(np.isin(["u001"], np.load(path)).any())
+
+
+def test_customers_are_named_in_the_lake_the_snapshot_and_the_evaluation_alone(chain: Chain) -> None:
+    """What vitrine erase-user relies on: no id goes on to MLflow, to a bundle or to a verdict."""
+    home = chain.places.home
+    found = {path.relative_to(home).parts[:2] for path in home.rglob("*") if path.is_file() and names_a_customer(path)}
+    assert {place for place in found if place[0] != "shop"} == {
+        ("artifacts", stage) for stage in ("ingest", "features", "evaluate")}
 
 
 def test_a_second_run_returns_the_same_contracts_and_makes_nothing(chain: Chain) -> None:

@@ -47,16 +47,14 @@ def test_a_seal_makes_a_partition_of_the_day(tmp_path: Path) -> None:
     assert table.column("timestamp").cast("int64").to_pylist()[0] == event(1).time_us
 
 
-def test_merges_and_erasures_are_laid_down_too(tmp_path: Path) -> None:
+def test_merges_are_laid_down_too(tmp_path: Path) -> None:
     folder = LandingFolder(tmp_path)
     folder.add_merge(Merge("m", "session", "customer", 5))
     folder.add_merge(Merge("m", "session", "customer", 5, 7))
-    folder.add_erasure(["a", "b"], 9)
     folder.seal()
     merges = ds.dataset(str(tmp_path / "merges"), format="parquet", partitioning=None).to_table().to_pylist()
     assert [(row["alias"], row["user_id"], row["undone_at"] is None) for row in merges] == [
         ("session", "customer", True), ("session", "customer", False)]
-    assert sealed(tmp_path, "erasures") == ["a", "b"]
 
 
 CHILD = """

@@ -76,7 +76,7 @@ def test_events_merges_availability_and_forgetting(tmp_path: Path) -> None:
         assert ids(client.post("/v1/recommendations", json={"user_id": "customer", "k": 1})) == ["i00"]
         assert client.put("/v1/items/availability", json={"items": {"i00": False}}).json()["changed"] == 1
         assert ids(client.post("/v1/recommendations", json={"k": 1})) == ["i01"]
-        assert client.delete("/v1/users/session").json() == {"deleted_events": 1}
+        assert client.delete("/v1/users/session").json() == {"deleted_events": 1, "erasure": None}
         text = client.get("/metrics").text
         assert 'vitrine_events_total{outcome="accepted"} 1.0' in text
         assert 'vitrine_events_total{outcome="repeated"} 2.0' in text

@@ -1,5 +1,6 @@
 """The contract of a session store, held to by each implementation."""
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -140,6 +141,23 @@ def test_a_forgotten_user_is_gone_under_all_ids_and_does_not_come_back(store: Se
     assert store.history("a") == []
     assert store.history("c") == [event(3, "c")]
     assert store.forget("b") == 0
+
+
+def test_after_scrubbing_the_files_hold_no_byte_of_who_was_forgotten(tmp_path: Path) -> None:
+    for seed in range(5):  # in some orders of arrival pages split, and leave bytes behind that no deletion overwrites
+        rng, path = random.Random(seed), tmp_path / f"{seed}.db"
+        store = open_sessions(str(path))
+        for step in range(20):
+            users = [rng.choice(["the-person", f"user-{rng.randrange(500)}"]) for _ in range(100)]
+            store.add([Event(f"{seed}-{step}-{n}", user, "i", "view", NOW - rng.randrange(10**9))
+                       for n, user in enumerate(users)], NOW)
+        store.identify(Merge("m", "session", "the-person", NOW))
+        holding = [file for file in tmp_path.glob(f"{seed}.db*") if b"the-person" in file.read_bytes()]
+        assert holding
+        assert store.forget("session") > 0 and store.scrub()
+        assert [file for file in tmp_path.glob(f"{seed}.db*") if b"the-person" in file.read_bytes()] == []
+        assert store.history(f"user-{rng.randrange(500)}") is not None
+        store.close()
 
 
 def test_availability_is_handed_out_when_it_changed(store: SessionStore) -> None:
