@@ -1,14 +1,12 @@
 """Stage ingest: a checked copy of the shop's tables, in partitions of one day of events."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,6 +14,7 @@ from pipelines import columns as c
 from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
+from pipelines.days import split_days
 from pipelines.errors import DataError, VitrineError
 from pipelines.progress import Progress, log
 from pipelines.schema import SHOP_FILE
@@ -25,8 +24,6 @@ from pipelines.tables import UTC_TIME, WRITTEN, normalised
 
 EVENTS_FOLDER = "events"
 PART = "part.parquet"
-_DAY = 86_400_000_000  # microseconds
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ingest(source: str, window: Window, spec: ShopSpec, root: Path) -> Ingested:
@@ -45,7 +42,7 @@ def ingest(source: str, window: Window, spec: ShopSpec, root: Path) -> Ingested:
             the window. Nothing is left behind.
         VitrineError: the source changed while it was read; another try helps once its writer has finished.
     """
-    with open_source(source) as opened:
+    with open_source(source, window.as_of) as opened:
         fingerprint = opened.fingerprint()
         key = stage_key("ingest", fingerprint, window, spec)
         return seal(Ingested, root, "ingest", key, lambda folder: _build(opened, fingerprint, window, spec, folder))
@@ -132,28 +129,11 @@ def write_days(batches: Iterable[pa.RecordBatch], folder: Path, progress: Progre
 
     One day is held in memory, so that the file does not depend on how the engine cut its batches.
     """
-    days, day, pending = 0, -1, list[pa.Table]()
-
-    def close() -> None:
-        rows = pa.concat_tables(pending)
-        name = (_EPOCH + timedelta(days=day)).date().isoformat()
-        _write(rows, folder / f"day={name}" / PART)
-        progress.advance(len(rows), name)
-        pending.clear()
-
-    for batch in batches:
-        numbers = batch.column(c.TIME).cast(pa.int64()).to_numpy() // _DAY
-        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-        for start, stop in pairwise(cuts):
-            if start == stop:
-                continue
-            if pending and numbers[start] != day:
-                close()
-            if not pending:
-                days, day = days + 1, int(numbers[start])
-            pending.append(pa.Table.from_batches([batch.slice(start, stop - start)]))
-    if pending:
-        close()
+    days = 0
+    for day, rows in split_days(batches):
+        _write(rows, folder / f"day={day}" / PART)
+        progress.advance(len(rows), str(day))
+        days += 1
     progress.finish(f"{days} days")
     return days
 

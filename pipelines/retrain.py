@@ -30,6 +30,12 @@ from pipelines.settings import Settings
 D = TypeVar("D", bound=Document)
 
 
+def shop_name(source: str) -> str:
+    """Name of the shop: the last part of the source's path or of the URL's, without what names may not hold."""
+    name = re.split(r"[/\\]", source.partition("?")[0].rstrip("/\\"))[-1]
+    return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
+
+
 class RetrainParams(Document):
     """What a person or a schedule decides about one retrain.
 
@@ -55,9 +61,8 @@ class RetrainParams(Document):
 
     @property
     def shop(self) -> str:
-        """Name of the shop: the last part of the source's path or of the URL's, without what names may not hold."""
-        name = re.split(r"[/\\]", self.source.split("?")[0].rstrip("/\\"))[-1]
-        return re.sub(r"[^a-z0-9]+", "-", name.rsplit(".", 1)[0].lower()).strip("-") or "shop"
+        """Name of the shop."""
+        return shop_name(self.source)
 
     @property
     def window(self) -> Window:
@@ -83,7 +88,8 @@ def _ingest(_: None, params: RetrainParams, origin: Origin, places: Settings) ->
     from pipelines.ingest import ingest
     from pipelines.shop_spec import load_spec
 
-    return ingest(params.source, params.window, load_spec(params.source, params.spec), places.artifacts)
+    return ingest(params.source, params.window, load_spec(params.source, params.spec, params.as_of),
+                  places.artifacts)
 
 
 def _features(ingested: Ingested, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
@@ -201,14 +207,17 @@ def upstream_of(name: str, folder: Path) -> dict[str, Any]:
 
 
 def default_as_of(source: str, spec: str | None = None) -> datetime:
-    """The first whole second after the source's last event: for a log that ended long ago.
+    """The first whole second after the last event, for a log that ended long ago; of a lake the end of its last day.
 
     Raises:
         DataError: the source cannot be read.
     """
     from pipelines.ingest import time_range
+    from pipelines.lake import DAY, Lake, is_lake, midnight
     from pipelines.shop_spec import load_spec
 
+    if is_lake(source):
+        return midnight(Lake(Path(source)).partitions()[-1].day + DAY)
     _, last = time_range(source, load_spec(source, spec))
     return last.replace(microsecond=0) + timedelta(seconds=1)
 

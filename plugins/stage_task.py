@@ -11,15 +11,16 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import ValidationError
 
 from pipelines.contracts import Origin
-from pipelines.errors import GateRejected, SettingsError, VitrineError
+from pipelines.errors import GateRejected, SettingsError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
+from plugins.failures import named_failures
 from plugins.mlflow_links import MlflowRunLink, VerdictLink
+from plugins.source_connection import source_of
 from plugins.store_connection import with_connection
 
 log = logging.getLogger("vitrine")
@@ -56,21 +57,16 @@ class StageTask(BaseOperator):
             AirflowFailException: an error that no retry can mend: wrong data, wrong parameters.
             AirflowSkipException: the gate refused the challenger; the reasons stand in the message.
         """
-        try:
+        with named_failures():
             params, origin = retrain_params(context), origin_of(context)
             skip_after_rejection(self.upstream)
             if self.upstream is None:
-                log.info("%s, asked for by %s", summary(params.model_dump()), origin.actor)
+                from pipelines.source import redacted  # brings DuckDB, which parsing a DAG does not need
+
+                said = {**params.model_dump(), "source": redacted(params.source)}
+                log.info("%s, asked for by %s", summary(said), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
-        except GateRejected as error:
-            log.warning("%s", error)
-            raise AirflowSkipException(str(error)) from error
-        except VitrineError as error:
-            log.error("%s: %s", type(error).__name__, error)
-            if error.is_retryable:
-                raise
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         log.info("%s: %s", self.stage, summary(contract))
         return contract
 
@@ -104,7 +100,7 @@ def retrain_params(context: Context) -> RetrainParams:
     if not source:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
     try:
-        return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
+        return RetrainParams.model_validate({"source": source_of(source), "as_of": as_of, **form})
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"the run's parameters are wrong: {faults}") from error
