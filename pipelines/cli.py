@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_lake, cli_releases, cli_serve
+from pipelines.addresses import redacted
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -175,7 +176,8 @@ def tune(
         table.add_row(*row)
     console.print(table)
     console.print(f"study {found.study}, MLflow run {found.run_id}", highlight=False, soft_wrap=True)
-    console.print(f"vitrine retrain --data {data} {found.options}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"vitrine retrain --data {redacted(data)} {found.options}", highlight=False, soft_wrap=True,
+                  markup=False)
 
 
 for question in ask.COMMANDS:
@@ -234,7 +236,7 @@ def _params(data: str, as_of: datetime | None, spec: Path | None, **rest: Any) -
     source, path = resolved(data), str(spec.resolve()) if spec else None
     moment = default_as_of(source, path) if as_of is None else as_of.replace(tzinfo=UTC)
     if as_of is None:
-        console.print(f"as_of is {moment.isoformat()}: just after the last event of {data}")
+        console.print(f"as_of is {moment.isoformat()}: just after the last event of {redacted(data)}")
     return _checked(RetrainParams, source=source, as_of=moment, spec=path, **rest)
 
 

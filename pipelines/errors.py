@@ -86,3 +86,7 @@ class WorkerLost(VitrineError):
 
 class NothingLive(VitrineError):
     """There is no release that could be served: none was made yet, or none of them passed its checks."""
+
+
+class DiskFull(VitrineError):
+    """A disk has no room for what is about to be written. Nothing was written; a retry helps once there is room."""

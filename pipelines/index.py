@@ -28,13 +28,15 @@ from pydantic import Field
 from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
 from pipelines.contracts import Document, Registered, Sealed
 from pipelines.errors import DataError, VitrineError
+from pipelines.free_space import require_free
 from pipelines.panel import draw, figures
 from pipelines.photos import pack_photos
 from pipelines.progress import duration, log
 from pipelines.search_spaces import SHOPPERS, Space, spaces
 from pipelines.settings import Settings
 from serving.bundle import write_bundle
-from serving.bundle_files import CONFIG, FIGURES, INDEX_CONFIG, PANEL
+from serving.bundle_files import CONFIG, FIGURES, INDEX_CONFIG, ITEM_VECTORS, KNOWN, PANEL
+from serving.doors import ITEM_TEXT, PICTURE_VECTORS
 from serving.encoding import Floats
 from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
@@ -91,6 +93,7 @@ def index(registered: Registered, settings: IndexSettings, places: Settings, roo
 
 def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[str, Any]:
     trained = registered.evaluated.trained
+    require_free(out, _room(Path(trained.path), Path(trained.snapshot.path)), "the bundle with its indexes")
     write_bundle(out, Path(trained.path), Path(trained.snapshot.path), provenance(registered))
     pack_photos(out)
     timings: dict[str, float] = {}
@@ -104,6 +107,13 @@ def _build(registered: Registered, settings: IndexSettings, out: Path) -> dict[s
     write_json(out / TIMINGS, timings)
     return {"registered": registered, "kind": read_json(out / INDEX_CONFIG)["kind"], "recall": recalls.pop(SHOPPERS),
             "recall_k": settings.recall_k, "search_recalls": recalls}
+
+
+def _room(trained: Path, snapshot: Path) -> int:
+    """Bytes of a bundle in the making, at most: what is copied, and indexes that hold the vectors once more."""
+    sizes = {path.name: path.stat().st_size for folder in (trained, snapshot) for path in folder.iterdir()
+             if path.is_file() and path.name in KNOWN}
+    return sum(sizes.values()) + 2 * sum(sizes.get(name, 0) for name in (ITEM_VECTORS, ITEM_TEXT, PICTURE_VECTORS))
 
 
 def _build_one(out: Path, space: Space, settings: IndexSettings) -> float:

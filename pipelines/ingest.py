@@ -16,6 +16,7 @@ from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
 from pipelines.days import split_days
 from pipelines.errors import DataError, VitrineError
+from pipelines.free_space import require_free
 from pipelines.progress import Progress, log
 from pipelines.schema import SHOP_FILE
 from pipelines.shop_spec import ShopSpec
@@ -45,7 +46,14 @@ def ingest(source: str, window: Window, spec: ShopSpec, root: Path) -> Ingested:
     with open_source(source, window.as_of) as opened:
         fingerprint = opened.fingerprint()
         key = stage_key("ingest", fingerprint, window, spec)
-        return seal(Ingested, root, "ingest", key, lambda folder: _build(opened, fingerprint, window, spec, folder))
+
+        def build(folder: Path) -> dict[str, Any]:
+            # A database's size is not known; its tables were copied beside before this.
+            size = sum(path.stat().st_size for paths in opened.files.values() for path in paths)
+            require_free(folder, size, f"the copy of {opened.name}")
+            return _build(opened, fingerprint, window, spec, folder)
+
+        return seal(Ingested, root, "ingest", key, build)
 
 
 def time_range(source: str, spec: ShopSpec) -> tuple[datetime, datetime]:

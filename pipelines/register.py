@@ -1,6 +1,7 @@
 """Stage `register`: the retrain's record in MLflow, and its model as a version with the alias challenger."""
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipelines import figures, tracking
 from pipelines.artifacts import read_json, seal, stage_key, write_json
 from pipelines.contracts import Artifact, Document, Evaluated, Origin, Registered
 from pipelines.errors import CorruptArtifact
+from pipelines.free_space import require_free
 from pipelines.model_card import Metrics, comparison, model_card, slice_table, table
 from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, flat, metric_name, numbers
 from pipelines.settings import Settings
@@ -53,6 +55,9 @@ def register(
     )
 
     def build(folder: Path) -> dict[str, Any]:
+        model = [path.stat().st_size for path in (Path(trained.path) / "saved_model").rglob("*") if path.is_file()]
+        # It is packed in a temporary folder, and MLflow's store may lie on the same disk.
+        require_free(Path(tempfile.gettempdir()), 2 * sum(model), "the model on its way to MLflow")
         record = retrain_record(evaluated, origin, settings, key, folder)
         return {"evaluated": evaluated, **tracking.record_retrain(record, places)}
 

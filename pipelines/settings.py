@@ -74,10 +74,10 @@ class Settings(Document):
     home: Path
     artifacts: Path
     store: Annotated[str, BeforeValidator(str)]  # a Path will do
-    mlflow_uri: str
+    mlflow_uri: str = Field(repr=False)  # these two may hold a password
     model_name: str = "vitrine"
     experiment: str = "vitrine"
-    source: str | None = None
+    source: str | None = Field(None, repr=False)
     cluster: Cluster | None = None
     store_options: Mapping[str, SecretStr] = {}
     store_connection: str | None = None

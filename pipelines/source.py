@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import duckdb
 import ibis
@@ -22,6 +21,7 @@ from ibis.backends.duckdb import Backend
 from ibis.common.exceptions import TableNotFound
 
 from pipelines import columns as c
+from pipelines.addresses import redacted, scrubbed
 from pipelines.artifacts import digest_of, file_digest
 from pipelines.errors import CorruptArtifact, DataError, VitrineError
 from pipelines.lake import is_lake, tables_of
@@ -128,15 +128,6 @@ def open_source(
             engine.disconnect()
 
 
-def redacted(source: str) -> str:
-    """`source` without the password and the query, for messages and records."""
-    if "://" not in source:
-        return source
-    url = urlsplit(source)
-    user = f"{url.username}@" if url.username else ""
-    return f"{url.scheme}://{user}{url.netloc.rpartition('@')[2]}{url.path}"
-
-
 def _view_folder(folder: Path, name: str, engine: Backend) -> Source:
     if not folder.is_dir():
         raise DataError(f"{name} is no folder: give a folder that holds events and items as .parquet or .csv, "
@@ -208,10 +199,7 @@ def _read_database(source: str, name: str, between: Between | None) -> dict[str,
         finally:
             database.disconnect()
     except Exception as error:  # every driver has its own family of exceptions
-        said = str(error).replace(source, name)
-        password = urlsplit(source).password
-        if password:
-            said = said.replace(password, "***")
+        said = scrubbed(str(error), source)
         # Not "from error": a log that shows the cause would show the password.
         raise VitrineError(f"{name} cannot be read ({said}): check address, rights and driver") from None
 

@@ -26,6 +26,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types.schema import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipelines.addresses import has_secrets, redacted, scrubbed
 from pipelines.artifacts import digest_of
 from pipelines.contracts import Registered, Verdict
 from pipelines.errors import TrackingError
@@ -54,8 +55,10 @@ def _client(places: Settings) -> Iterator[MlflowClient]:
         mlflow.set_registry_uri(uri)
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, SQLAlchemyError, TimeoutError, ConnectionError) as error:
-        raise TrackingError(f"MLflow at {uri} failed: {error}. See that it runs and that MLFLOW_TRACKING_URI names it, "
-                            "then run this stage again: it resumes the run it began") from error
+        # A cause would show its own text, and with it the password that the address may hold.
+        raise TrackingError(f"MLflow at {redacted(uri)} failed: {scrubbed(str(error), uri)}. See that it runs and that "
+                            "MLFLOW_TRACKING_URI names it, then run this stage again: it resumes the run it began"
+                            ) from (None if has_secrets(uri) else error)
 
 
 def _experiment(client: MlflowClient, places: Settings) -> entities.Experiment:
@@ -65,7 +68,7 @@ def _experiment(client: MlflowClient, places: Settings) -> entities.Experiment:
     found = client.get_experiment_by_name(places.experiment)
     if found is None or found.lifecycle_stage == "deleted":
         raise TrackingError(
-            f"the MLflow experiment {places.experiment!r} at {places.mlflow_uri} was deleted; restore it "
+            f"the MLflow experiment {places.experiment!r} at {redacted(places.mlflow_uri)} was deleted; restore it "
             "(mlflow experiments restore -x ID) or set VITRINE_EXPERIMENT to another name"
         )
     return found
@@ -74,8 +77,7 @@ def _experiment(client: MlflowClient, places: Settings) -> entities.Experiment:
 def identity(places: Settings) -> str:
     """What tells one MLflow store from another, whatever address it has today: part of the register key."""
     with _client(places) as client:
-        found = _experiment(client, places)
-        return f"{found.experiment_id} of {found.creation_time}"  # milliseconds
+        return "{0.experiment_id} of {0.creation_time}".format(_experiment(client, places))  # milliseconds
 
 
 @contextmanager
@@ -113,9 +115,11 @@ def _log(
                for step, values in points for name, value in numbers(values).items()]
     settings = [entities.Param(name, value) for name, value in texts(params).items()]
     labels = [entities.RunTag(name, value) for name, value in tags.items()]
-    # MLflow takes at most 1,000 metrics, 100 parameters and 100 tags at once.
-    for first in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[first : first + 1000])
+    # MLflow takes at most 1,000 metrics, 100 parameters and 100 tags at once. Of a model's metrics it takes any number,
+    # but knows again, when a retry sends them once more, no more than 100.
+    most = 1000 if link is None else 100
+    for first in range(0, len(metrics), most):
+        client.log_batch(run_id, metrics=metrics[first : first + most])
     for first in range(0, max(len(settings), len(labels)), 100):
         client.log_batch(run_id, params=settings[first : first + 100], tags=labels[first : first + 100])
 
@@ -185,9 +189,7 @@ def _version(client: MlflowClient, name: str, model_id: str, run_id: str, record
 
 
 def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
-    """Write `record` to MLflow, or finish what an earlier attempt began.
-
-    Returns the fields of `Registered`: experiment_id, run_id, model_name and model_version.
+    """Write `record` to MLflow, or finish what an earlier attempt began; returns the fields of `Registered`.
 
     Raises:
         TrackingError: MLflow cannot be reached or refuses.
@@ -219,9 +221,9 @@ def require_run(registered: Registered, places: Settings) -> None:
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{registered.run_id}'")
     if not runs or number not in {str(version.version) for version in versions}:
         raise TrackingError(
-            f"run {registered.run_id} or version {number} of {name} was deleted in MLflow at {places.mlflow_uri}; "
-            f"restore it (mlflow runs restore --run-id {registered.run_id}), or remove {registered.path} and run the "
-            "register stage again"
+            f"run {registered.run_id} or version {number} of {name} was deleted in MLflow at "
+            f"{redacted(places.mlflow_uri)}; restore it (mlflow runs restore --run-id {registered.run_id}), or remove "
+            f"{registered.path} and run the register stage again"
         )
 
 
@@ -285,10 +287,7 @@ def verdict(judged: Verdict, places: Settings) -> None:
 
 
 def promoted(release: Release, places: Settings) -> None:
-    """Let the alias `champion` follow `release` of the log, with tags on run and version.
-
-    A rollback is a new release of an older version: so a late retry, known by its lower number, changes nothing.
-    """
+    """Let the alias `champion` follow `release` of the log, with tags; a late retry, of a lower number, is ignored."""
     name, own = release.model_name, release.model_version
     stage = "promote" if release.restores is None else "rollback"
     stage_run(release, stage, {"release": release.number, "bundle": release.bundle}, {}, (), places)

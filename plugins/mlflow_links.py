@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.types import TaskInstanceKey
 
+from pipelines.addresses import redacted
 from pipelines.settings import load_settings
 
 
@@ -28,7 +29,7 @@ class MlflowRunLink(BaseOperatorLink):
         # In the worker Airflow passes the running task instance itself, which is a key and can read results.
         result = ti_key.xcom_pull(task_ids=operator.task_id)  # type: ignore[attr-defined]
         registered = find_registered(result) if isinstance(result, Mapping) else None
-        uri = load_settings().mlflow_uri
+        uri = redacted(load_settings().mlflow_uri)
         if registered is None or not uri.startswith("http"):
             return ""
         return f"{uri}/#/experiments/{registered['experiment_id']}/runs/{registered['run_id']}{self.part}"

@@ -26,7 +26,7 @@ def source_of(source: str) -> str:
     try:
         found = Connection.get(name)
     except AirflowNotFoundException as error:
-        raise SettingsError(f"data is {source}, and Airflow has no connection {name!r}: add it with "
+        raise SettingsError(f"data is {source}, and Airflow has no connection {name}: add it with "
                             f"`airflow connections add {name} --conn-type postgres ...`") from error
     if not found.schema:
         raise SettingsError(f"connection {name} names no database: give it as the connection's schema")
@@ -34,5 +34,5 @@ def source_of(source: str) -> str:
     user += f":{quote(found.password, safe='')}" if found.password else ""
     place = (found.host or "") + (f":{found.port}" if found.port else "")
     query = urlencode(found.extra_dejson, safe="/")
-    scheme = (found.conn_type or "").replace("-", "+")
+    scheme = (found.conn_type or "").replace("_", "-")
     return f"{scheme}://{user}{'@' if user else ''}{place}/{found.schema}{'?' if query else ''}{query}"

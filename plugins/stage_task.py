@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from pydantic import ValidationError
 
+from pipelines.addresses import redacted
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError
 from pipelines.retrain import RetrainParams, run_stage
@@ -61,10 +62,8 @@ class StageTask(BaseOperator):
             params, origin = retrain_params(context), origin_of(context)
             skip_after_rejection(self.upstream)
             if self.upstream is None:
-                from pipelines.source import redacted  # brings DuckDB, which parsing a DAG does not need
-
-                said = {**params.model_dump(), "source": redacted(params.source)}
-                log.info("%s, asked for by %s", summary(said), origin.actor)
+                shown = params.model_copy(update={"source": redacted(params.source)})
+                log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
         log.info("%s: %s", self.stage, summary(contract))
@@ -96,11 +95,11 @@ def retrain_params(context: Context) -> RetrainParams:
             "as_of is empty, and a run without a logical date has no data interval to take it from; "
             "trigger again with as_of, for example 2026-11-01T00:00:00+00:00"
         )
-    source = form.pop("data")
-    if not source:
+    if not form["data"]:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
+    source = source_of(form.pop("data"))
     try:
-        return RetrainParams.model_validate({"source": source_of(source), "as_of": as_of, **form})
+        return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"the run's parameters are wrong: {faults}") from error

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import MANIFEST, digest_of
-from pipelines.errors import BundleAbsent, BundleRefused, SettingsError, StoreUnreachable
+from pipelines.errors import BundleAbsent, BundleRefused, SettingsError
+from pipelines.free_space import require_free
 from serving.bundle_files import DEFAULT_BOUNDS, KNOWN, check_files
 from serving.release import DIGEST
 from serving.storage import Storage
@@ -32,7 +33,6 @@ BUNDLES = "bundles"
 CACHED = 3  # bundles that a cache keeps at least: the live one, the one before, and one that is just fetched
 _CACHED_S = 86_400  # and all that were used in the last day
 _AT_ONCE = 4
-_SPARE_BYTES = 64 << 20
 
 log = logging.getLogger("vitrine")
 
@@ -70,7 +70,7 @@ class Shelf:
         Raises:
             BundleAbsent: the store does not hold it.
             BundleRefused: what it holds is not that bundle.
-            StoreUnreachable: it cannot be read, or there is no space for it; a retry may help.
+            StoreUnreachable, DiskFull: it cannot be read, or there is no space for it; a retry may help.
         """
         folder = self._storage.local(_folder(digest))
         if folder is not None:
@@ -121,6 +121,10 @@ class Shelf:
         files = check_files(folder)
         digest = digest_of(files)
         if not self.holds(digest):
+            local = self._storage.local(BUNDLES)
+            if local is not None:
+                require_free(local, sum(entry["bytes"] for entry in files.values()), f"bundle {digest[:12]}")
+
             def unchanged(copied: Path) -> None:
                 if check_files(copied) != files:
                     raise BundleRefused(f"{folder} changed while it was copied; run the promotion again")
@@ -187,7 +191,7 @@ class Shelf:
         incoming = final.parent / f".incoming-{digest[:12]}-{uuid.uuid4().hex[:12]}"
         incoming.mkdir(parents=True)
         try:
-            _require_space(incoming, sum(entry["bytes"] for entry in files.values()))
+            require_free(incoming, sum(entry["bytes"] for entry in files.values()), f"bundle {digest[:12]}")
             self._fetch_files(digest, files, incoming)
             if digest_of(check_files(incoming)) != digest:
                 raise BundleRefused(f"{self._storage.root}/{_folder(digest)} changed while it was fetched")
@@ -233,14 +237,6 @@ def _fault(folder: Path, digest: str) -> str | None:
     except BundleRefused as error:
         return str(error)
     return None if found == digest else f"{folder} is bundle {found[:12]}"
-
-
-def _require_space(folder: Path, size: int) -> None:
-    """Raise StoreUnreachable where `size` bytes would fill the disk that `folder` lies on."""
-    free = shutil.disk_usage(folder).free
-    if free < size + _SPARE_BYTES:
-        raise StoreUnreachable(f"{folder.parent} has {free:,} bytes free and the bundle needs {size:,} and "
-                               f"{_SPARE_BYTES:,} to spare; make room or set VITRINE_CACHE to a larger disk")
 
 
 def _trim(cache: Path, newest: Path) -> None:

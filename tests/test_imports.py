@@ -82,7 +82,7 @@ def test_no_stage_imports_another_stage() -> None:
 
 
 def test_serving_takes_from_the_pipelines_only_what_it_shares_with_them() -> None:
-    shared = tuple(f"pipelines.{name}" for name in ("errors", "artifacts", "contracts", "columns"))
+    shared = tuple(f"pipelines.{name}" for name in ("errors", "artifacts", "contracts", "columns", "free_space"))
     faults = [
         (name, module)
         for name in NAMES if name.startswith("serving/")
@@ -108,6 +108,17 @@ def test_nothing_is_pickled() -> None:
     pickles = ("pickle", "cloudpickle", "joblib", "dill")
     found = [(name, module) for name in NAMES for module, _ in imports(parsed(name))
              if any(is_of(module, library) for library in pickles)]
+    assert found == []
+
+
+def test_nothing_is_called_that_could_unpickle() -> None:
+    """Calls that read or write pickles without saying so: NumPy's when asked to, pandas', ScaNN's loader, pools."""
+    capable = {"read_pickle", "to_pickle", "load_searcher", "load_model", "ProcessPoolExecutor", "multiprocessing",
+               "shelve", "Pool"}
+    found = [(name, ast.unparse(node)) for name in NAMES for node in ast.walk(parsed(name))
+             if (isinstance(node, ast.Attribute) and node.attr in capable)
+             or (isinstance(node, ast.Name) and node.id in capable)
+             or (isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False")]
     assert found == []
 
 

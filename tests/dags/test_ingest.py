@@ -83,4 +83,4 @@ def test_the_day_is_the_intervals_and_the_source_a_connections(repository: Path,
     assert (asked["day"], asked["accept"]) == ("2026-02-01", ["volume"])
     assert "trigger again with day" in without_day and "set VITRINE_INGEST" in without_data
     assert wrong.startswith("SettingsError") and "late_days" in wrong and "p%40ss" not in wrong
-    assert "no connection 'none'" in unknown and "names no database" in empty
+    assert "no connection none" in unknown and "names no database" in empty

@@ -6,9 +6,10 @@ import duckdb
 import pandas as pd
 import pytest
 
+from pipelines.addresses import redacted
 from pipelines.errors import DataError, VitrineError
 from pipelines.shop_spec import ShopSpec
-from pipelines.source import open_source, redacted
+from pipelines.source import open_source
 from pipelines.tables import normalised
 
 # Ibis 12 calls what DuckDB 2 and pandas 3 have deprecated.

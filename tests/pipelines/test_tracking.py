@@ -158,6 +158,16 @@ def test_recording_twice_makes_one_run_and_one_version(places: Settings, record:
     check_answers(places, written)
 
 
+def test_many_slices_are_recorded_twice_as_well(places: Settings, record: RetrainRecord) -> None:
+    """Of a model's metrics MLflow knows no more than 100 again when they come a second time in one batch."""
+    many = replace(record, metrics={f"slice/s{number}/recall_at_10": number / 1000 for number in range(250)})
+    written = tracking.record_retrain(many, places)
+    assert tracking.record_retrain(many, places) == written
+    (logged,) = client_of(places).search_logged_models([written["experiment_id"]],
+                                                       f"source_run_id = '{written['run_id']}'")
+    assert sorted((metric.key, metric.value) for metric in logged.metrics or []) == sorted(many.metrics.items())
+
+
 def test_another_retrain_is_another_run_and_version(places: Settings, record: RetrainRecord) -> None:
     first = tracking.record_retrain(record, places)
     second = tracking.record_retrain(replace(record, key=record.key + " again"), places)

@@ -12,7 +12,7 @@ import obstore
 import pytest
 
 from pipelines.artifacts import MANIFEST, digest_of
-from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, SettingsError, StoreUnreachable
+from pipelines.errors import BundleRefused, CorruptArtifact, DiskFull, ReleaseConflict, SettingsError, StoreUnreachable
 from serving import shelf
 from serving.bundle import Bundle
 from serving.leases import HeldBundles
@@ -268,7 +268,7 @@ def test_a_full_disk_is_known_before_anything_is_fetched(
     digest = store.add_bundle(bundles[0])
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
-    with pytest.raises(StoreUnreachable, match=r"1,048,576 bytes free and the bundle needs .*VITRINE_CACHE"):
+    with pytest.raises(DiskFull, match=r"needs [\d,]+ bytes at .* and 67,108,864 to spare, 1,048,576 are free .*CACHE"):
         store.bundle_path(digest)
     assert list((bucket.caches / "here").iterdir()) == []
 

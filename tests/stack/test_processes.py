@@ -22,6 +22,12 @@ time.sleep(600)
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def others() -> set[int]:
+    """Process ids of what earlier tests have started and go on using."""
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
     return Installation(tmp_path)
@@ -95,5 +101,6 @@ def test_airflow_settings_of_the_caller_do_not_reach_the_stack(
     assert [name for name in marked_environment(installation) if name.startswith("AIRFLOW")] == []
 
 
-def test_nothing_of_this_test_is_left() -> None:
-    assert [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE] == []
+def test_nothing_of_this_test_is_left(others: set[int]) -> None:
+    left = [process for process in psutil.Process().children(recursive=True) if process.pid not in others]
+    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []

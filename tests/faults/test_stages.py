@@ -1,0 +1,195 @@
+"""A fault at every sub-step of every stage, then a retry: it ends as a clean run ends, and nothing half is seen."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import tracking
+from pipelines.artifacts import verify
+from pipelines.contracts import Origin
+from pipelines.retrain import STAGES, RetrainParams
+from pipelines.settings import Settings
+from serving.store import ReleaseStore
+from tests.faults.conftest import Sweep
+from tests.faults.stage_points import KINDS
+from tests.pipelines.test_stages import SETTINGS
+from tests.world import write_world
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ORIGIN = Origin(actor="tester", reason="weekly")
+SECONDS = 600  # that a stage of the toy shop may take on a busy machine
+
+
+@dataclass
+class Stages:
+    """The toy shop's retrain, stage by stage: the state before each, and what the clean run made of it."""
+
+    server: "subprocess.Popen[str]"
+    root: Path
+    params: RetrainParams
+    places: Settings
+    contracts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    points: dict[str, list[str]] = field(default_factory=dict)
+    ends: dict[str, Any] = field(default_factory=dict)  # stage -> state after it
+
+    def run(self, stage: str, fault: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One stage in a process of its own."""
+        before = STAGES.index(stage) - 1
+        job = {"stage": stage, "upstream": self.contracts[STAGES[before]] if before >= 0 else None, "fault": fault,
+               "params": self.params.model_dump(mode="json"), "origin": ORIGIN.model_dump(), "seconds": SECONDS,
+               "places": self.places.model_dump(mode="json", exclude={"store_options", "sessions"})}
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        return dict(json.loads(self.server.stdout.readline()))
+
+    def keep(self, stage: str) -> None:
+        """Remember the state before a stage."""
+        self.places.home.mkdir(exist_ok=True)
+        shutil.copytree(self.places.home, self.root / "before" / stage)
+
+    def put_back(self, stage: str) -> None:
+        """Be again where the clean run was before a stage, at the very same paths."""
+        shutil.rmtree(self.places.home)
+        shutil.copytree(self.root / "before" / stage, self.places.home)
+
+    def state(self, stage: str) -> dict[str, Any]:
+        """What a reader sees; everything sealed and everything released is checked to the byte.
+
+        What trained twice is not the same bytes: a SavedModel holds generated names.
+        """
+        sealed = {}
+        for name in STAGES[: STAGES.index(stage) + 1]:
+            for folder in (self.places.artifacts / name).glob("[!.]*"):
+                verify(folder)
+                content = json.loads((folder / "contract.json").read_text())["contract"]
+                sealed[f"{name}/{folder.name}"] = None if name == "train" else content["digest"]
+        store = ReleaseStore(self.places.store)
+        releases = []
+        for release in store.history():
+            store.shelf.check(release.bundle)
+            releases.append((release.number, release.parent, release.bundle))
+        return {"sealed": sealed, "releases": releases, **self.recorded()}
+
+    def recorded(self) -> dict[str, Any]:
+        """What MLflow's database holds: versions, aliases, and how many runs and models are in which state."""
+        path = self.places.home / "mlflow.db"
+        if not path.exists():
+            return {"versions": [], "aliases": [], "runs": {}, "models": {}}
+        with closing(sqlite3.connect(path)) as database:
+            def rows(query: str) -> list[tuple[Any, ...]]:
+                return sorted(database.execute(query).fetchall())
+
+            return {
+                "versions": rows("select name, version from model_versions"),
+                "aliases": rows("select alias, version from registered_model_aliases"),
+                "runs": dict(Counter(rows("select name, status from runs"))),
+                "models": dict(Counter(rows("select status from logged_models"))),
+            }
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    root = tmp_path_factory.mktemp("stages")
+    home = root / "home"
+    shop = write_world(root / "shop", users=60)
+    settings = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2}}
+    params = RetrainParams(source=str(shop), as_of=datetime(2026, 1, 25, tzinfo=UTC), settings=settings)
+    places = Settings(home=home, artifacts=home / "artifacts", store=home / "store",
+                      mlflow_uri=f"sqlite:///{home / 'mlflow.db'}")
+    scratch = root / "scratch"
+    scratch.mkdir()
+    # An experiment made anew would be another one, with other keys: the identity of MLflow's store is part of them.
+    tracking.identity(places)
+    with (root / "server.log").open("w") as log, subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tests.faults.stage_server", str(scratch)], cwd=REPOSITORY, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+        env={"CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin", "HOME": str(root), "TMPDIR": str(scratch)},
+    ) as server:
+        assert server.stdout is not None
+        assert json.loads(server.stdout.readline())["ready"]
+        stages = Stages(server, root, params, places)
+        for stage in STAGES:
+            stages.keep(stage)
+            clean = stages.run(stage)
+            assert clean["how"] == "done", clean.get("error")
+            stages.contracts[stage], stages.points[stage] = clean["contract"], clean["points"]
+            stages.ends[stage] = stages.state(stage)
+        yield stages
+        assert server.stdin is not None
+        server.stdin.close()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def chosen(points: list[str], begin: int, count: int) -> list[tuple[str, int]]:
+    """`count` passings of points, spread over the stage from its point `begin` on.
+
+    Every point is taken before any of them a second time.
+    """
+    seen: Counter[str] = Counter()
+    passings = []
+    for name in points:
+        seen[name] += 1
+        passings.append((name, seen[name]))
+    passings.sort(key=lambda passing: passing[1])  # stable: first passings in the order of the stage, then second ones
+    distinct = len(seen)
+    first = [passings[(number * distinct // min(count, distinct) + begin) % distinct]
+             for number in range(min(count, distinct))]
+    rest = [passing for passing in passings if passing not in first]
+    return first + rest[: count - len(first)]
+
+
+def without_places(contract: Any) -> Any:
+    """A contract chain, wherever its folders lie, and whatever number MLflow drew for a run."""
+    if isinstance(contract, Mapping):
+        return {name: without_places(value) for name, value in contract.items() if name not in ("path", "run_id")}
+    return contract
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_fault_anywhere_and_a_retry_end_as_a_clean_run(sweep: Sweep, stages: Stages, stage: str) -> None:
+    number, injected, hit, points = STAGES.index(stage), 0, Counter[str](), set()
+    kinds = KINDS if sweep.is_full else (KINDS[number % len(KINDS)],)
+    clean = stages.ends[stage]
+    for place, kind in enumerate(kinds):
+        for point, occurrence in chosen(stages.points[stage], 7 * place + 3 * number, sweep.size(1, 20)):
+            stages.put_back(stage)
+            fault = {"point": point, "occurrence": occurrence, "kind": kind}
+            came = stages.run(stage, fault)
+            assert came["how"] != "late", fault
+            injected += 1
+            hit[kind] += came["was_hit"]
+            points.add(point)
+            found = stages.state(stage)  # nothing half: every folder that is seen is whole, every release too
+            assert found["releases"] in (clean["releases"], stages.ends[STAGES[number - 1]]["releases"]
+                                         if number else []), (fault, found)
+            again = stages.run(stage)
+            assert again["how"] == "done", (fault, again)
+            if stage == "train":
+                assert again["contract"]["key"] == stages.contracts[stage]["key"]
+            else:
+                assert without_places(again["contract"]) == without_places(stages.contracts[stage]), fault
+            assert stages.state(stage) == clean, fault
+    sweep.count(stage=stage, sub_steps=len(set(stages.points[stage])), injected=injected, at=len(points),
+                **{kind: count for kind, count in hit.items()})
+    assert sum(hit.values()) >= injected * 0.9  # threads may pass a point in another order
+    assert min(hit.values()) >= sweep.size(1, 18)
+
+
+def test_there_are_enough_sub_steps_to_speak_of_every_one(sweep: Sweep, stages: Stages) -> None:
+    names = {stage: set(points) for stage, points in stages.points.items()}
+    sweep.count(sub_steps=len({(stage, name) for stage, found in names.items() for name in found}))
+    assert sum(map(len, names.values())) >= 30
+    assert min(map(len, names.values())) >= 5
