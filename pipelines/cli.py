@@ -53,6 +53,7 @@ Upstream = Annotated[Path, typer.Argument(
     help="Folder that the stage before this one printed.", exists=True, file_okay=False)]
 Reason = Annotated[str, typer.Option(help="Why; goes into the release record.")]
 DryRun = Annotated[bool, typer.Option(help="Do everything but the release.")]
+Replay = Annotated[bool, typer.Option(help="Reproduce a past day: judge by what was live then, promote nothing.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")]
 
 
@@ -133,14 +134,14 @@ def promote(upstream: Upstream, reason: Reason = "retrain", dry_run: DryRun = Fa
 @app.command()
 def retrain(
     data: SourceOption, as_of: AsOf = None, window_days: Days = None, epochs: Epochs = None, spec: SpecOption = None,
-    dry_run: DryRun = False, reason: Reason = "retrain", settings: Set = None,
+    dry_run: DryRun = False, replay: Replay = False, reason: Reason = "retrain", settings: Set = None,
 ) -> None:
     """Run all stages in order, without Airflow. Exit status 3 where the gate refused.
 
     Example: `vitrine retrain --data ../shop --as-of 2026-06-28`
     """
-    params = _params(data, as_of, spec, window_days=window_days, epochs=epochs, dry_run=dry_run, reason=reason,
-                     settings=parse_settings(settings))
+    params = _params(data, as_of, spec, window_days=window_days, epochs=epochs, dry_run=dry_run, replay=replay,
+                     reason=reason, settings=parse_settings(settings))
     check_settings(params)
     contract: dict[str, Any] | None = None
     for stage in STAGES:

@@ -218,6 +218,7 @@ class Origin(Document):
 
     actor: str = "cli"
     reason: str = "retrain"
+    cause: str = "cli"  # or how Airflow came to run it: scheduled, manual, backfill, asset_triggered
     dag_id: str | None = None
     dag_run_id: str | None = None
     git_revision: str | None = None

@@ -45,6 +45,7 @@ class RetrainParams(Document):
         window_days: only events of so many days before `as_of`; None for the whole log.
         epochs: at most so many; None for the training's own setting.
         dry_run: do everything but the release.
+        replay: reproduce a past day: judge against what was live then, promote nothing, move no alias.
         spec: TOML file that overrides names, kinds and weights.
         reason: goes into the release record.
         settings: stage -> field -> value, where a stage's settings are to differ from their defaults.
@@ -55,6 +56,7 @@ class RetrainParams(Document):
     window_days: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     dry_run: bool = False
+    replay: bool = False
     spec: str | None = None
     reason: str = Field("retrain", min_length=1)
     settings: Mapping[str, Mapping[str, Any]] = {}
@@ -110,13 +112,15 @@ def _evaluate(trained: Trained, params: RetrainParams, origin: Origin, places: S
     from pipelines.evaluate import EvaluateSettings, evaluate
     from pipelines.releases.opening import open_store
 
-    return evaluate(trained, open_store(places), params.of_stage("evaluate", EvaluateSettings), places.artifacts)
+    return evaluate(trained, open_store(places), params.of_stage("evaluate", EvaluateSettings), places.artifacts,
+                    is_replay=params.replay)
 
 
 def _register(evaluated: Evaluated, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
     from pipelines.register import RegisterSettings, register
 
-    return register(evaluated, origin, params.of_stage("register", RegisterSettings), places, places.artifacts)
+    return register(evaluated, origin, params.of_stage("register", RegisterSettings), places, places.artifacts,
+                    is_replay=params.replay)
 
 
 def _index(registered: Registered, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
@@ -133,8 +137,10 @@ def _gate(sealed: Sealed, params: RetrainParams, origin: Origin, places: Setting
 
 
 def _promote(verdict: Verdict, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
-    from pipelines.promote import promote
+    from pipelines.promote import promote, reproduced
 
+    if params.replay:
+        return reproduced(verdict)
     return promote(verdict, origin, params.dry_run, places)
 
 

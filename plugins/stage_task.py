@@ -98,6 +98,8 @@ def retrain_params(context: Context) -> RetrainParams:
     if not form["data"]:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
     source = source_of(form.pop("data"))
+    # A backfill is about days that are over: whatever the form says, it changes nothing that is live.
+    form["replay"] = form.get("replay", False) or context["dag_run"].run_type.value == "backfill"
     try:
         return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
     except ValidationError as error:
@@ -111,6 +113,7 @@ def origin_of(context: Context) -> Origin:
     return Origin(
         actor=run.triggering_user_name or f"airflow:{run.run_type.value}",
         reason=context["params"]["reason"],
+        cause=run.run_type.value,
         dag_id=run.dag_id,
         dag_run_id=run.run_id,
         git_revision=git_revision(),

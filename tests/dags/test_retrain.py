@@ -63,7 +63,8 @@ def test_the_form_is_typed_and_complete(dag: dict[str, Any]) -> None:
     types = {name: schema["type"] for name, schema in dag["params"].items()}
     assert types == {
         "data": ["null", "string"], "as_of": ["null", "string"], "window_days": ["null", "integer"],
-        "epochs": ["null", "integer"], "spec": ["null", "string"], "dry_run": "boolean", "reason": "string",
+        "epochs": ["null", "integer"], "spec": ["null", "string"], "dry_run": "boolean", "replay": "boolean",
+        "reason": "string",
     }
     assert dag["params"]["as_of"]["format"] == "date-time"
     assert dag["defaults"]["data"] == "/shop"
