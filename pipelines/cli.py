@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import ask, cli_ablate, cli_lake, cli_releases, cli_serve
+from pipelines import ask, cli_ablate, cli_backtest, cli_lake, cli_releases, cli_serve
 from pipelines.addresses import redacted
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_releases.app)
 app.add_typer(cli_ablate.app)
+app.add_typer(cli_backtest.app)
 app.add_typer(cli_serve.app)
 app.add_typer(cli_lake.app, name="lake")
 console = Console()

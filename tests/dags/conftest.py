@@ -29,7 +29,8 @@ for dag in bag.dags.values():
             "upstream": sorted(t.upstream_task_ids), "retries": t.retries, "owner": t.owner, "pool": t.pool,
             "backoff": t.retry_exponential_backoff, "delay": t.retry_delay.total_seconds(),
             "timeout": t.execution_timeout and t.execution_timeout.total_seconds(), "rule": t.trigger_rule.value,
-            "outlets": [outlet.name for outlet in t.outlets], "links": [link.name for link in t.operator_extra_links],
+            "is_mapped": t.is_mapped, "outlets": [outlet.name for outlet in t.outlets],
+            "links": [link.name for link in t.operator_extra_links],
         } for t in dag.tasks},
     }
 print(json.dumps({"errors": bag.import_errors, "loaded": loaded, "seconds": seconds, "dags": dags}))
