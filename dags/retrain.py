@@ -22,7 +22,7 @@ reproduce a past day.
 
 **Backfills** are replays: each day is judged against the release that was live then, its run stands in MLflow under
 that day with the tag `vitrine.cause` backfill, and nothing is promoted nor any alias moved. Of a lake (DAG `ingest`) it
-reads what was known then, so that features, model, metrics and index come out as they did.
+reads what was known then, so that features come out as they did, and with them model, metrics and index are found.
 
 **How it ends.** A gate that says no is not a failure: `promote` is skipped, its log has the reasons, the
 live release stays. The button Verdict of both tasks opens the evidence. Wrong data or parameters fail at

@@ -17,7 +17,10 @@ from pipelines.retrain import resolved
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="A shop's log by days: take days in, look at them.")
+app = typer.Typer(no_args_is_help=True, help="""A shop's log by days: take days in, look at them.
+
+Example: `vitrine lake ingest --data ../shop --from 2026-03-01 --to 2026-03-30`
+""")
 console = Console()
 
 
