@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import ask, cli_ablate, cli_backtest, cli_lake, cli_releases, cli_serve
+from pipelines import ask, cli_ablate, cli_backtest, cli_experiments, cli_lake, cli_releases, cli_rules, cli_serve
 from pipelines.addresses import redacted
 from pipelines.cli_feeds import export_feeds
 from pipelines.contracts import Document, Origin
@@ -40,6 +40,8 @@ app.add_typer(cli_ablate.app)
 app.add_typer(cli_backtest.app)
 app.add_typer(cli_serve.app)
 app.add_typer(cli_lake.app, name="lake")
+app.add_typer(cli_rules.app, name="rules")
+app.add_typer(cli_experiments.app, name="experiment")
 console = Console()
 
 SourceOption = Annotated[str, typer.Option("--data", help="Folder or Ibis URL with events, items and users.")]

@@ -26,6 +26,8 @@ def serve(
     currency: Annotated[str | None, typer.Option(help="ISO 4217 code of the prices, such as EUR.")] = None,
     personas: Annotated[int, typer.Option(
         min=0, max=26, help="Histories of the release's panel that a visitor may shop with; 0 for a public shop.")] = 4,
+    rules: Annotated[Path | None, typer.Option(
+        help="JSON file of merchandising rules for recommendations that bring none, see docs/rules.md.")] = None,
 ) -> None:
     """Answer over HTTP from the live release, and follow the release log; ends on Ctrl-C.
 
@@ -36,6 +38,7 @@ def serve(
     """
     from pipelines.serve import serve as run
     from serving.api.settings import ApiSettings
+    from serving.rules import NO_RULES, load_rules
     from serving.storefront.settings import StorefrontSettings
 
     access = logging.getLogger("vitrine.access")
@@ -48,7 +51,7 @@ def serve(
             pages = StorefrontSettings(name=name, currency=currency, personas=personas)
         except ValidationError as error:
             raise SettingsError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
-    run(places, shop, host, port, ApiSettings(threads=threads), pages)
+    run(places, shop, host, port, ApiSettings(threads=threads), pages, load_rules(rules) if rules else NO_RULES)
 
 
 @app.command()

@@ -4,22 +4,24 @@ import ipaddress
 import logging
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from pipelines.errors import SettingsError
+from pipelines.errors import NothingLive, SettingsError
 from pipelines.releases.opening import one_shop, open_store
 from pipelines.settings import Settings
 from serving.api.app import create_app
 from serving.api.keys import KeyRing
 from serving.api.settings import ApiSettings
+from serving.experiments.following import Experiments
 from serving.housekeeping import Housekeeping
 from serving.landing import LandingFolder
 from serving.lease_keeper import LeaseKeeper
 from serving.live import Live
 from serving.live_status import LiveSettings
+from serving.rules import NO_RULES, Rules
 from serving.service import Service
 from serving.sessions.opening import open_sessions
 from serving.storefront.router import storefront_router
@@ -43,6 +45,7 @@ class Process:
 @contextmanager
 def opened(
     places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings, storefront: StorefrontSettings | None,
+    rules: Rules = NO_RULES,
 ) -> Iterator[Process]:
     """The process of a shop, following its release log; closed on leaving. Without `storefront` it has no pages.
 
@@ -60,13 +63,19 @@ def opened(
         landing = LandingFolder(places.landing_of(name))
         closing.enter_context(Housekeeping(sessions, landing))
         following = closing.enter_context(Live(store, live, renew=leases))
-        service = Service(following, sessions, landing=landing)
+        held = LeaseKeeper(store.leases)
+        closing.callback(held.end)
+        experiments = closing.enter_context(Experiments(store, live, held))
+        service = Service(following, sessions, landing=landing, rules=rules, experiment=experiments.running)
+        with suppress(NothingLive):
+            service.warm()
         pages = [storefront_router(service, storefront)] if storefront is not None else []
         yield Process(name, create_app(service, api, keys, pages), service, keys)
 
 
 def serve(
     places: Settings, shop: str | None, host: str, port: int, api: ApiSettings, storefront: StorefrontSettings | None,
+    rules: Rules = NO_RULES,
 ) -> None:
     """Serve until the process is told to end.
 
@@ -75,7 +84,7 @@ def serve(
     """
     import uvicorn
 
-    with opened(places, shop, api, LiveSettings(), storefront) as process:
+    with opened(places, shop, api, LiveSettings(), storefront, rules) as process:
         check_host(host, process.keys)
         status = process.service.live.status()
         answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"

@@ -71,12 +71,13 @@ class Asked:
 
     def slate(
         self, found: Found, history: History | None = None, spare: int = 0,
-        reasons: Sequence[tuple[answers.Reason, ...]] | None = None,
+        reasons: Sequence[tuple[answers.Reason, ...]] | None = None, pinned: frozenset[int] = frozenset(),
     ) -> answers.Slate:
-        """An answer of found items, the last `spare` of which are best-sellers."""
+        """An answer of found items, the last `spare` of which are best-sellers, and `pinned` put there by a rule."""
         view, own = self.view, len(found.rows) - spare
         items = tuple(
-            view.item(int(row), float(score), place >= own, reasons=reasons[place] if reasons is not None else None)
+            view.item(int(row), float(score), place >= own, int(row) in pinned,
+                      reasons[place] if reasons is not None else None)
             for place, (row, score) in enumerate(zip(found.rows, found.scores, strict=True)))
         return answers.Slate(
             release=view.number, model_version=view.model_version, items=items,

@@ -3,11 +3,13 @@
     events/day=YYYY-MM-DD/live-*.parquet    columns of the events table, and event_id; day is that of arrival
     merges/day=YYYY-MM-DD/live-*.parquet    merge_id, alias, user_id, timestamp, undone_at
     erasures/day=YYYY-MM-DD/live-*.parquet  user_id, timestamp
+    exposures/day=YYYY-MM-DD/live-*.parquet experiment, version, variant, user_id, timestamp, release, item_ids
     TABLE/.live-*.jsonl                     rows of a running process that are not yet in a Parquet file
 
 A row is acknowledged once it is synced to its process's own journal. Every minute a journal is sealed: its rows are
-written as Parquet beside, synced and renamed, so that readers see whole files only. The journal of a process that died
-is sealed by the next one that starts, under the same name: sealed twice is sealed once.
+written as Parquet beside, synced and renamed, so that readers see whole files only. Exposures are not synced one by
+one, for a shopper waits for them: a power cut may take those of the last minute, a killed process loses none. The
+journal of a process that died is sealed by the next one that starts, under the same name: sealed twice is sealed once.
 """
 
 import fcntl
@@ -27,6 +29,7 @@ import pyarrow.parquet as pq
 from pipelines import columns as c
 from pipelines.artifacts import sync_parent
 from pipelines.errors import VitrineError
+from serving.experiments.exposure import Exposure
 from serving.sessions.contract import Event, Merge
 
 _TIME = pa.timestamp("us", "UTC")
@@ -35,6 +38,9 @@ EVENTS = pa.schema([(c.EVENT, pa.string()), (c.USER, pa.string()), (c.ITEM, pa.s
 MERGES = pa.schema([("merge_id", pa.string()), ("alias", pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
                     ("undone_at", _TIME)])
 ERASURES = pa.schema([(c.USER, pa.string()), (c.TIME, _TIME)])
+EXPOSURES = pa.schema([("experiment", pa.string()), ("version", pa.int64()), ("variant", pa.string()),
+                       (c.USER, pa.string()), (c.TIME, _TIME), ("release", pa.int64()),
+                       ("item_ids", pa.list_(pa.string()))])
 SEAL_AFTER_S, MOST_ROWS = 60.0, 100_000
 
 
@@ -55,7 +61,8 @@ class LandingFolder:
         """
         self.folder = Path(folder)
         self._tables = {name: _Table(self.folder / name, schema, seal_after_s, clock)
-                        for name, schema in (("events", EVENTS), ("merges", MERGES), ("erasures", ERASURES))}
+                        for name, schema in (("events", EVENTS), ("merges", MERGES), ("erasures", ERASURES),
+                                             ("exposures", EXPOSURES))}
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Append events; durable on return.
@@ -75,6 +82,13 @@ class LandingFolder:
     def add_erasure(self, user_ids: Sequence[str], time_us: int) -> None:
         """Append that users must be forgotten; durable on return."""
         self._tables["erasures"].add([{c.USER: user_id, c.TIME: time_us} for user_id in user_ids])
+
+    def add_exposure(self, exposure: Exposure) -> None:
+        """Append an exposure; it outlives this process, and not the machine's power."""
+        self._tables["exposures"].add([{
+            "experiment": exposure.experiment, "version": exposure.version, "variant": exposure.variant,
+            c.USER: exposure.user_id, c.TIME: exposure.time_us, "release": exposure.release,
+            "item_ids": list(exposure.item_ids)}], is_synced=False)
 
     def seal(self) -> None:
         """Make everything that was added visible to ingest."""
@@ -97,10 +111,10 @@ class _Table:
         except OSError as error:
             raise self._unavailable(error) from error
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, rows: Sequence[dict[str, Any]], is_synced: bool = True) -> None:
         with self._lock:
             try:
-                self._append(self._open(), b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+                self._append(self._open(), b"".join(json.dumps(row).encode() + b"\n" for row in rows), is_synced)
                 self._rows += len(rows)
                 if self._rows >= MOST_ROWS or self._clock() - self._begun >= self.seal_after_s:
                     self._seal()
@@ -108,14 +122,15 @@ class _Table:
                 raise self._unavailable(error) from error
 
     @staticmethod
-    def _append(journal: IO[bytes], data: bytes) -> None:
-        """Write and sync all of `data` or none of it."""
+    def _append(journal: IO[bytes], data: bytes, is_synced: bool) -> None:
+        """Write all of `data` or none of it, and sync it where that is asked for."""
         before = journal.tell()
         try:
             left = memoryview(data)
             while left:
                 left = left[journal.write(left) :]
-            os.fdatasync(journal.fileno())
+            if is_synced:
+                os.fdatasync(journal.fileno())
         except OSError:
             # Half a row would stand before the next one: what was not acknowledged is taken back.
             journal.truncate(before)

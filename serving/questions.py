@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 
 from pipelines.contracts import Document, UtcTime
 from serving.filters import Filters, Id
+from serving.rules import Rules
 
 MAX_K, MAX_EVENTS, MAX_TEXT, MAX_FEATURES, MAX_BASKET, MAX_CHANGES = 200, 200, 512, 50, 100, 1000
 FIRST_YEAR, LAST_YEAR = 1990, 2100
@@ -86,7 +87,8 @@ class Recommend(Shopper):
         filters: conditions that each item meets.
         exclude_seen: event types whose items are left out; without it purchases, or where the shop's log has no such
             type, all that count as a sign of taste.
-        diversity: 0 ranks by score alone, 1 by difference from what stands above alone.
+        diversity: 0 ranks by score alone, 1 by difference from what stands above alone; in place of what `rules` say.
+        rules: of merchandising; without them those of the shop hold, with {} none.
         explain: whether each item says what speaks for it.
     """
 
@@ -98,6 +100,7 @@ class Recommend(Shopper):
     filters: Filters = Filters()
     exclude_seen: Annotated[tuple[EventType, ...], Field(max_length=20)] | None = None
     diversity: Share = 0.0
+    rules: Rules | None = None
     explain: Flag = False
 
 
@@ -126,6 +129,30 @@ class Search(Shopper):
     k: K = 20
     filters: Filters = Filters()
     personal: Share = 0.0
+
+
+class Discover(Shopper):
+    """What do these words ask for, with prices, labels and exclusions among them?
+
+    Attributes:
+        user_id: also names the conversation that a follow-up refines; without it each question stands alone.
+        text: as a shopper says it: "black evening clutch under 500, not leather"; then "cheaper", "in red", "more like
+            the second", "not this brand".
+        k, filters: as in `Recommend`; these conditions are never relaxed.
+        personal: weight of the shopper's taste beside the words.
+        item_id: the item that "this" means, where the text is typed beside one.
+        follow_up: whether it may refine what was asked before.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"user_id": "session-9", "text": "black evening clutch under 500, not leather", "k": 5}]})
+
+    text: Text
+    k: K = 20
+    filters: Filters = Filters()
+    personal: Share = 0.3
+    item_id: Id | None = None
+    follow_up: Flag = True
 
 
 class Basket(Document):

@@ -4,22 +4,24 @@ The API and the storefront are thin over it. Every answer is of one release, wha
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from pipelines.contracts import Document
-from pipelines.errors import DataError, NothingLive, Unanswerable
+from pipelines.errors import NothingLive, Unanswerable
 from serving import answers, questions
 from serving.asked import Asked, UnknownItem
-from serving.diversity import diversified
+from serving.discover.discovery import Discovery, discover
 from serving.encoding import Floats, History
+from serving.experiments.following import Part, Running
 from serving.filters import Filters, allowed, rows_of
 from serving.finder import Found
 from serving.live_views import Live, Views
+from serving.merchandising import POOL, arranged
 from serving.profile import profile_of, seen
-from serving.query_text import MAX_CHARACTERS
 from serving.recommender import Request, empty_history
+from serving.rules import NO_RULES, Rules
 from serving.sessions.contract import SessionStore
 from serving.shoppers import Landing, Shoppers
 from serving.view import ReleaseView
@@ -31,11 +33,11 @@ class ServiceSettings(Document):
     """How answers are made.
 
     Attributes:
-        pool: candidates a place that diversity chooses from.
+        pool: candidates a place that rules choose from.
         availability_seconds: how old what is known of availability may be, where several processes share a store.
     """
 
-    pool: int = 5
+    pool: int = POOL
     availability_seconds: float = 0.5
 
 
@@ -44,10 +46,21 @@ class Service:
 
     def __init__(
         self, live: Live, sessions: SessionStore, settings: ServiceSettings | None = None,
-        landing: Landing | None = None,
+        landing: Landing | None = None, rules: Rules = NO_RULES,
+        experiment: Callable[[], Running | None] = lambda: None,
     ) -> None:
+        """Serve from what is live.
+
+        Args:
+            live: holds the live release.
+            sessions: what is known of shoppers.
+            settings: how answers are made.
+            landing: where events are laid down; None for nowhere.
+            rules: of merchandising, that hold for recommendations whose request says none.
+            experiment: what runs, in which recommendations to a user take part unless they bring rules of their own.
+        """
         self.live, self.settings = live, settings or ServiceSettings()
-        self.views = Views()
+        self.views, self.rules, self.experiment = Views(), rules, experiment
         self.shoppers = Shoppers(sessions, landing, self.settings.availability_seconds)
 
     def recommend(self, question: questions.Recommend) -> answers.Slate:
@@ -57,23 +70,32 @@ class Service:
             DataError: a filter names a column that the release does not have, or an event lies in the future.
             NothingLive: nothing was promoted yet.
         """
-        asked = self._asked(question)
+        part = self._part(question)
+        asked = self._asked(question, part.view if part is not None else None)
         view, filters = asked.view, question.filters
         history, vector = self._shopper(asked, question)
         hidden = seen(view, history, question.exclude_seen)
         never = asked.never(filters)
-        pool = question.k * self.settings.pool if question.diversity else question.k
         mask = allowed(filters, view.catalogue)
-        found = view.shoppers.find(vector, pool, mask, np.union1d(never, hidden))
-        if question.diversity:
-            order = diversified(found.scores, view.bundle.item_vectors[found.rows, :-1], question.k, question.diversity)
-            found = Found(found.rows[order], found.scores[order], found.how, found.allowed)
+        rules = self._rules(asked, question, part)
+        placed = arranged(view, vector, history, question.k, mask=mask, never=np.union1d(never, hidden), rules=rules,
+                          pool=self.settings.pool)
+        found, missing = placed.found, question.k - len(placed.found.rows)
+        if missing and rules.leaves_out:
+            asked.notices.append(f"{missing} of {question.k} places stay empty: no cap or price band is broken to fill "
+                                 "them")
+            missing = 0
         # A shopper who has everything that is allowed still gets a full slate, which says what it is.
-        spare = asked.best_sellers(question.k - len(found.rows), mask, np.concatenate([never, found.rows]))
+        spare = asked.best_sellers(missing, mask, np.concatenate([never, found.rows]))
         scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
         slate = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
         reasons = view.reasons.of(vector, history, slate.rows) if question.explain else None
-        return asked.slate(slate, history, len(spare), reasons)
+        answer = asked.slate(slate, history, len(spare), reasons, placed.pinned)
+        if part is None or question.user_id is None:
+            return answer
+        if asked.is_now:  # what would have been at another moment was shown to nobody
+            self.shoppers.expose(part.exposure(question.user_id, answer, asked.now_us), asked.notices)
+        return answer.model_copy(update={"variant": part.variant.name, "notices": tuple(asked.notices)})
 
     def similar(self, item_id: str, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
         """What is like this item.
@@ -99,13 +121,26 @@ class Service:
         history, personal = empty_history(), None
         if question.personal:
             history, personal = self._shopper(asked, question)
-        query = self.query_vector(asked.view, question.text)
+        query = asked.view.query_vector(question.text)
         if personal is not None:
             query = asked.view.blended(query, personal, question.personal)
         assert asked.view.words is not None
         found = asked.view.words.find(query, question.k, allowed(question.filters, asked.view.catalogue),
                                       asked.never(question.filters))
         return asked.slate(found, history)
+
+    def discover(self, question: questions.Discover) -> Discovery:
+        """What a wish in words asks for; a follow-up refines what the same user asked before.
+
+        Raises:
+            DataError: a filter names a column that the release does not have.
+        """
+        asked = self._asked(question)
+        history, taste = self._shopper(asked, question)
+        before = self.shoppers.conversation(question.user_id if question.follow_up else None, asked.notices)
+        answer, after = discover(asked, question, before, history, taste)
+        is_remembered = self.shoppers.remember(question.user_id, after, asked.notices)
+        return answer.model_copy(update={"is_remembered": is_remembered, "notices": tuple(asked.notices)})
 
     def search_image(self, data: bytes, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
         """Whose picture is most like this image file (PNG, JPEG, ...).
@@ -190,25 +225,10 @@ class Service:
         """
         return self.views.of(self.live.served())
 
-    def query_vector(self, view: ReleaseView, text: str) -> Floats:
-        """Vector [D + S] of typed words.
-
-        Raises:
-            DataError: the text holds no letter and no digit.
-            Unanswerable: no product of the shop has words.
-        """
-        if view.bundle.text is None or view.words is None:
-            raise Unanswerable(f"this release cannot be searched by words: {view.bundle.doors.search.closed}")
-        vector = view.bundle.text.encoder.vector(text)
-        if not vector.any():
-            raise DataError(f"text: {text[:MAX_CHARACTERS]!r} asks for nothing: type a word or a number")
-        return vector
-
     def warm(self) -> None:
         """Make ready what the first answer of the live release would wait for."""
         asked = self._asked()
-        for name in asked.view.catalogue.label_columns:
-            asked.view.catalogue.labels(name)
+        _ = asked.view.lexicon  # reads all labels
         for name in asked.view.catalogue.number_columns:
             asked.view.catalogue.numbers(name)
         self.recommend(questions.Recommend(k=1))
@@ -237,12 +257,23 @@ class Service:
             view = None
         return self.shoppers.set_availability(items, view)
 
-    def _asked(self, shopper: questions.Shopper | None = None) -> Asked:
-        started = time.perf_counter()
-        view, notices = self.views.of(self.live.served()), list[str]()
+    def _asked(self, shopper: questions.Shopper | None = None, view: ReleaseView | None = None) -> Asked:
+        started, notices = time.perf_counter(), list[str]()
+        view = view or self.view()
         at = shopper.time if shopper is not None else None
         now_us = time.time_ns() // 1000 if at is None else questions.microseconds(at)
         return Asked(view, view.gone(self.shoppers.availability(notices)), notices, started, now_us, at is None)
+
+    def _part(self, question: questions.Recommend) -> Part | None:
+        running = self.experiment() if question.user_id is not None and question.rules is None else None
+        return running.part_of(question.user_id) if running is not None and question.user_id is not None else None
+
+    def _rules(self, asked: Asked, question: questions.Recommend, part: Part | None) -> Rules:
+        """The request's rules, else the variant's or the shop's as far as the release has their columns."""
+        own = part.variant.rules if part is not None and part.variant.rules is not None else self.rules
+        rules, notices = (question.rules, []) if question.rules is not None else own.of(asked.view.catalogue)
+        asked.notices.extend(notices)
+        return rules.model_copy(update={"diversity": question.diversity}) if question.diversity else rules
 
     def _shopper(self, asked: Asked, shopper: questions.Shopper) -> tuple[History, Floats]:
         """History and vector [D] of who asks."""

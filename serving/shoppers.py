@@ -5,11 +5,17 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from serving import answers, questions
+from serving.discover.dialogue import Conversation
+from serving.experiments.exposure import Exposure
+from serving.landing import LandingUnavailable
 from serving.sessions.contract import Availability, Event, Merge, SessionStore, SessionsUnavailable
 from serving.view import ReleaseView
 
 NO_SESSIONS = "the session store does not answer: this answer is made from the request's own events"
+NO_CONVERSATION = "the session store does not answer: this text is understood by itself, and not remembered"
 NO_AVAILABILITY = "the session store does not answer: what was sold out at its last answer is left out"
 
 
@@ -24,6 +30,9 @@ class Landing(Protocol):
 
     def add_erasure(self, user_ids: Sequence[str], time_us: int) -> None:
         """Append that these users must be forgotten."""
+
+    def add_exposure(self, exposure: Exposure) -> None:
+        """Append who was shown what by an experiment."""
 
 
 class Shoppers:
@@ -111,6 +120,40 @@ class Shoppers:
         if self.landing is not None:
             self.landing.add_erasure(self.sessions.profile(user_id), time.time_ns() // 1000)
         return answers.Forgotten(deleted_events=self.sessions.forget(user_id))
+
+    def conversation(self, user_id: str | None, notices: list[str]) -> Conversation:
+        """What was asked and shown before; nothing, with a notice, where that is not to be known."""
+        if user_id is None:
+            return Conversation()
+        try:
+            note = self.sessions.note(user_id, time.time_ns() // 1000)
+            return Conversation() if note is None else Conversation.model_validate(note)
+        except SessionsUnavailable:
+            notices.append(NO_CONVERSATION)
+        except ValidationError:
+            notices.append("what was asked before was kept by another version: it counts no more")
+        return Conversation()
+
+    def remember(self, user_id: str | None, conversation: Conversation, notices: list[str]) -> bool:
+        """Keep a conversation for a follow-up; whether it is kept."""
+        if user_id is None:
+            return False
+        try:
+            self.sessions.take_note(user_id, conversation.model_dump(mode="json"), time.time_ns() // 1000)
+        except SessionsUnavailable:
+            if NO_CONVERSATION not in notices:
+                notices.append(NO_CONVERSATION)
+            return False
+        return True
+
+    def expose(self, exposure: Exposure, notices: list[str]) -> None:
+        """Lay an exposure down; one that cannot be written costs the experiment a user and nobody an answer."""
+        if self.landing is None:
+            return
+        try:
+            self.landing.add_exposure(exposure)
+        except LandingUnavailable:
+            notices.append("the landing folder cannot be written: this answer is missing from the experiment")
 
     def set_availability(self, items: Mapping[str, bool], view: ReleaseView | None) -> answers.AvailabilityChanged:
         """Say what can be bought from now on; effective with the next answer of this process.

@@ -3,6 +3,7 @@
     bundles/<digest>/...      whole bundles, see serving/shelf.py
     releases/00000042.json    records, written with put-if-absent; the highest number is live
     refusals/<time>-<id>.json promotions that were not taken, for people
+    experiments/00000001.json what runs beside the live release, see serving/experiments/log.py
     leases/, condemned/       who uses a bundle and what is being removed, see serving/leases.py
 
 A promoter names the release that its challenger was judged against and writes the next number, or fails,
@@ -21,6 +22,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
+from serving.experiments.log import ExperimentLog
 from serving.leases import Leases, process_name
 from serving.release import Refusal, Release, sealed, unsealed
 from serving.shelf import Shelf
@@ -50,6 +52,7 @@ class ReleaseStore:
         self.root = self._storage.root
         self.shelf = Shelf(self._storage, cache)
         self.leases = Leases(self._storage)
+        self.experiments = ExperimentLog(self._storage)
 
     def live(self) -> Release | None:
         """The release that shoppers see, or none."""

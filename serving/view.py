@@ -1,6 +1,6 @@
 """One release as the service sees it: its recommender, and what filters, reasons and profiles need of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -9,11 +9,13 @@ import numpy as np
 
 from pipelines import columns as c
 from pipelines.artifacts import read_json
-from pipelines.errors import BundleRefused, DataError
+from pipelines.errors import BundleRefused, DataError, Unanswerable
 from serving.answers import Item, Reason
 from serving.catalogue import Catalogue
+from serving.discover.lexicon import Lexicon
 from serving.encoding import Floats, Ints
 from serving.finder import Finder, Found
+from serving.query_text import MAX_CHARACTERS
 from serving.reasons import Reasons
 from serving.recommender import Recommender
 from serving.retriever import Rows, best
@@ -55,6 +57,11 @@ class ReleaseView:
     def reasons(self) -> Reasons:
         """What speaks for an item."""
         return Reasons(self)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """What the words of a wish mean to this catalogue."""
+        return Lexicon(self.catalogue)
 
     @cached_property
     def purchase_types(self) -> tuple[str, ...]:
@@ -113,18 +120,50 @@ class ReleaseView:
             cosines[~allowed] = -np.inf
         return Found(*best(cosines, k), "exact", int(np.isfinite(cosines).sum()))
 
+    def query_vector(self, text: str) -> Floats:
+        """Vector [D + S] of typed words.
+
+        Raises:
+            DataError: the text holds no letter and no digit.
+            Unanswerable: no product of the shop has words.
+        """
+        if self.bundle.text is None or self.words is None:
+            raise Unanswerable(f"this release cannot be searched by words: {self.bundle.doors.search.closed}")
+        vector = self.bundle.text.encoder.vector(text)
+        if not vector.any():
+            raise DataError(f"text: {text[:MAX_CHARACTERS]!r} asks for nothing: type a word or a number")
+        return vector
+
     def blended(self, query: Floats, shopper: Floats, weight: float) -> Floats:
-        """Query vector [D + S] and user vector [D] as one [D + S], each brought to one spread of scores.
+        """Query vector [D + S] and user vector [D] as one [D + S]; see `mixed`."""
+        return self.mixed([(query, 1 - weight), (shopper, weight)])
+
+    def mixed(self, parts: Sequence[tuple[Floats, float]]) -> Floats:
+        """Vectors [D] or [D + S] by their weights as one of the widest, each brought to one spread of scores.
 
         The spreads are those over the best-selling items, whose vectors any scale would do for.
         """
-        sample = self.bundle.popularity[:_SAMPLE]
-        wide = np.concatenate([shopper, np.zeros(len(query) - len(shopper), np.float32)])
-        assert self.words is not None
-        vectors = self.words.vectors.take(sample)
-        parts = [part / max(float(np.std(vectors @ part)), 1e-9) for part in (query, wide)]
-        mixed: Floats = ((1 - weight) * parts[0] + weight * parts[1]).astype(np.float32)
+        width = max(len(vector) for vector, _ in parts)
+        vectors = self._best_sellers[:, :width]
+        mixed = np.zeros(width, np.float32)
+        for vector, weight in parts:
+            wide = np.concatenate([vector, np.zeros(width - len(vector), np.float32)])
+            mixed += np.float32(weight / max(float(np.std(vectors @ wide)), 1e-9)) * wide
         return mixed
+
+    def spread(self, vector: Floats) -> float:
+        """Standard deviation of a shopper's scores over the best-selling items."""
+        return float(np.std(self._best_sellers[:, : len(vector)] @ vector))
+
+    @cached_property
+    def _best_sellers(self) -> Floats:
+        """Vectors [<= _SAMPLE, D + S] of the best-selling items; [_, D] where items have no words."""
+        return (self.words or self.shoppers).vectors.take(self.bundle.popularity[:_SAMPLE])
+
+    def likeness(self, row: int) -> Floats:
+        """Vector [D + S] that asks for what an item is like, its prior left out; [D] where items have no words."""
+        behaviour = np.append(self.bundle.item_vectors[row, :-1], np.float32(0))
+        return behaviour if self.bundle.text is None else np.concatenate([behaviour, self.bundle.text.vectors[row]])
 
     def item(
         self, row: int, score: float, is_fallback: bool = False, is_pinned: bool = False,

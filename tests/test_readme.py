@@ -14,8 +14,8 @@ from pipelines.retrain import default_as_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-GROUPS = ("lake",)  # words of vitrine that have words of their own
 PROGRAMS = ("vitrine", ".venv/bin/vitrine")
+GROUPS = [group.name for group in app.registered_groups if group.name]  # commands of commands
 
 
 def shell_lines(document: Path) -> Iterator[list[str]]:

@@ -42,12 +42,16 @@ def plan(store: ReleaseStore, keeping: Keeping, now: datetime) -> list[Fate]:
     history = store.history()
     stock = store.shelf.stock()
     reasons = _reasons(history, [lease for _, lease in store.leases.all()], keeping, now)
+    experiment = store.experiments.running()
+    compared = {variant.release for variant in experiment.spec.variants} if experiment is not None else set()
     fates = []
     for digest, held in sorted(stock.items()):
         reason = reasons.get(digest)
         if reason is None and held.modified + keeping.grace > now:
             reason = "was added or changed within the grace"
         numbers = tuple(release.number for release in history if release.bundle == digest)
+        if reason is None and compared & set(numbers) and experiment is not None:
+            reason = f"is a variant of the experiment {experiment.spec.name}"
         otherwise = "is no longer among the previous ones" if numbers else "was never released"
         if not held.is_whole:
             otherwise = "is half: an upload or a removal was broken off"

@@ -9,6 +9,7 @@ from serving import answers, questions
 from serving.api.desk import AtDesk, json, scoped
 from serving.api.guard import IMAGE_PATH
 from serving.api.problems import responses
+from serving.discover.discovery import Discovery
 from serving.filters import MAX_ID
 
 COMMON = responses(400, 401, 403, 408, 413, 422, 429, 503)
@@ -33,6 +34,12 @@ async def similar(request: Request, question: questions.Similar, at: AtDesk) -> 
 async def search(request: Request, question: questions.Search, at: AtDesk) -> Response:
     """What typed words ask for; misspelt and unknown words are read by their parts."""
     return await at.slate(request, "search", lambda: at.service.search(question))
+
+
+@router.post("/discover", response_model=Discovery, tags=["answers"])
+async def discover(request: Request, question: questions.Discover, at: AtDesk) -> Response:
+    """A wish as a shopper says it, with prices, labels and exclusions; follow-ups of the same user refine it."""
+    return await at.slate(request, "discover", lambda: at.service.discover(question))
 
 
 @router.post(

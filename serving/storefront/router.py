@@ -19,7 +19,7 @@ from serving.asked import UnknownItem
 from serving.filters import MAX_ID, Id
 from serving.landing import LandingUnavailable
 from serving.photos import MEDIA_TYPE
-from serving.questions import MAX_K, MAX_TEXT
+from serving.questions import MAX_K, MAX_TEXT, Text
 from serving.service import Service
 from serving.sessions.contract import SessionsUnavailable
 from serving.storefront.settings import StorefrontSettings
@@ -105,6 +105,10 @@ def storefront_router(service: Service, settings: StorefrontSettings | None = No
         if not q.strip():
             return RedirectResponse("/", 303, HEADERS)
         return await at.run(lambda: rendered("search.html", visitor, request, **shop.search(q)))
+
+    @router.post("/discover")
+    async def discover(request: Request, visitor: Who, at: AtDesk, wish: Annotated[Text, Form()]) -> Response:
+        return await at.run(lambda: rendered("search.html", visitor, request, **shop.discover(visitor, wish)))
 
     @router.post("/search/picture")
     async def search_picture(request: Request, visitor: Who, at: AtDesk, picture: UploadFile) -> Response:

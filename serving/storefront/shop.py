@@ -25,6 +25,7 @@ from serving.storefront.changes import Shift, moves, shifts
 from serving.storefront.personas import Persona, personas_of
 from serving.storefront.settings import StorefrontSettings
 from serving.storefront.visitor import Visitor
+from serving.storefront.wishes import told
 from serving.view import ReleaseView
 
 BAG_TYPES = ("add_to_cart", "add_to_bag", "cart")
@@ -148,6 +149,12 @@ class Storefront:
         except (DataError, Unanswerable) as error:
             problem = str(error).removeprefix("text: ")
         return {"text": text, "cards": found, "problem": problem, "slate": slate}
+
+    def discover(self, visitor: Visitor, text: str) -> dict[str, Any]:
+        """What a wish in words asks for, and how it was understood; the next one refines it."""
+        slate = self.service.discover(questions.Discover(text=text, user_id=visitor.session, k=self.settings.page))
+        return {"text": text, "cards": self._cards(slate.items), "problem": None, "slate": slate,
+                "told": told(slate, self.settings.currency), "is_wish": True}
 
     def search_picture(self, data: bytes, name: str) -> dict[str, Any]:
         """Whose picture is like an uploaded one."""

@@ -42,10 +42,9 @@ def days_of(installation: Installation) -> int:
 
 
 def running_task(scheduler: int) -> psutil.Process | None:
-    """A process that runs a task: a child of a child of one of the executor's workers."""
+    """A process that runs a task: a child of one of the executor's workers."""
     with contextlib.suppress(psutil.NoSuchProcess):  # one that ended while its children were asked for
-        workers = psutil.Process(scheduler).children()
-        tasks = [task for worker in workers for supervisor in worker.children() for task in supervisor.children()]
+        tasks = [task for worker in psutil.Process(scheduler).children() for task in worker.children()]
         return next(iter(tasks), None)
     return None
 
@@ -60,6 +59,7 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     socket = postgres._socket_folder(installation)
     environment = airflow_environment(installation, partial(postgres.url, socket, "airflow"), *ports)
     environment["AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"] = "20"
+    environment["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"] = "30"
     wait_for("the DAG is parsed", lambda: client.has_dag("ingest"))
 
     asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(FIRST), "--to-date",

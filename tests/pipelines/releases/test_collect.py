@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import SettingsError
+from pipelines.experiment_start import start
 from pipelines.releases.collect import Keeping, collect, plan
 from pipelines.releases.rollback import plan as plan_rollback
 from pipelines.releases.rollback import rollback
 from serving import leases
+from serving.experiments.spec import Spec, Variant
 from serving.store import ReleaseStore
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -63,6 +66,21 @@ def test_what_is_leased_stays_until_the_lease_and_the_grace_are_over(store: Rele
     assert kept(store, AT_ONCE, later())[1] == ""
 
 
+def test_variants_of_the_running_experiment_stay(store: ReleaseStore) -> None:
+    spec = Spec(name="old", variants=(Variant(name="now"), Variant(name="first", release=1)))
+    start(store, spec, "tester", "why")
+    assert kept(store, AT_ONCE, later()) == {1: "is a variant of the experiment old", 2: "", 3: "is live"}
+    store.experiments.stop("tester", "done")
+    assert kept(store, AT_ONCE, later()) == {1: "", 2: "", 3: "is live"}
+    collect(store, plan(store, AT_ONCE, later()), AT_ONCE, later())
+    with pytest.raises(SettingsError, match="release 1 was cleaned away"):
+        start(store, spec, "tester", "once more")
+    store.leases.condemn(store.get(3).bundle)  # a cleaning is at it
+    with pytest.raises(SettingsError, match="release 3 was cleaned away"):
+        start(store, Spec(name="live", variants=(Variant(name="a", release=3), Variant(name="b"))), "tester", "why")
+    assert store.experiments.running() is None
+
+
 def test_cleaning_removes_what_was_planned_and_nothing_else(store: ReleaseStore) -> None:
     expired = store.leases.take(store.get(3).bundle, "killed", seconds=-5)
     history = store.history()
@@ -106,8 +124,11 @@ CLEANER = """
 import os, signal, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from pipelines.errors import SettingsError
+from pipelines.experiment_start import start
 from pipelines.releases.collect import Keeping, collect, plan
 from serving.local_storage import LocalStorage
+from serving.experiments.spec import Spec, Variant
 from serving.store import ReleaseStore
 calls, real = int(sys.argv[2]), LocalStorage.delete
 def delete(self, keys):

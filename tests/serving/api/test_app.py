@@ -53,6 +53,10 @@ def test_every_question_by_http(client: TestClient) -> None:
     assert len(client.get("/v1/categories").json()["categories"]) == 4
     assert client.get("/v1/releases/live").json()["event_types"] == ["purchase", "return", "view"]
     assert ids(client.post("/v1/search", json={"text": "red shoes", "k": 2})) == ["i01", "i21"]
+    wish = client.post("/v1/discover", json={"text": "red shoes under 100, not wool", "k": 2})
+    assert ids(wish) == ["i01"]
+    assert wish.json()["wish"] == {"text": "", "wanted": {"colour": ["red"], "category": ["shoes"]}, "high": 100.0,
+                                   "unwanted": {"materials": ["wool"]}, "low": None, "like": None}
     closed = client.post("/v1/search/image", content=b"x", headers={"content-type": "image/png"})
     assert (closed.status_code, closed.json()["code"]) == (409, "unanswerable")
 
@@ -92,6 +96,7 @@ def test_events_merges_availability_and_forgetting(tmp_path: Path) -> None:
     ("similar", {}, "item_id", {}),
     ("basket", {"item_ids": []}, "item_ids", {"min_length": 1}),
     ("search", {"text": ""}, "text", {"min_length": 1}),
+    ("discover", {"text": "x" * 513}, "text", {"max_length": 512}),
     ("events", {"events": []}, "events", {"min_length": 1}),
     ("identify", {"merge_id": "m", "alias": "a", "user_id": "a"}, "body", {}),
 ])

@@ -215,3 +215,28 @@ def test_a_shop_may_keep_its_panel_to_itself(recommender: Recommender, service: 
     router = storefront_router(service, StorefrontSettings(personas=0))
     with TestClient(create_app(service, pages=[router])) as client:
         assert soup(client, "/").select(".personas") == []
+
+
+def test_a_wish_is_answered_understood_and_refined(client: TestClient) -> None:
+    assert found(soup(client, "/search?q=shoes"), 'form[action="/discover"] label').text.startswith("Or say it all")
+
+    def wish(text: str) -> BeautifulSoup:
+        answer = client.post("/discover", data={"wish": text})
+        assert answer.status_code == 200
+        return BeautifulSoup(answer.text, "html.parser")
+
+    first = wish("red shoes under 300, not wool, <b>")
+    # Red shoes are 1 and 21; 21 is of wool, 1 is not. What was typed is shown and is no markup.
+    assert [str(piece["data-item"]) for piece in first.select(".piece")] == [item(1)]
+    assert first.select("h1 b") == []
+    lines = [line.text for line in first.select("#understood li")]
+    assert lines[0] == "Understood: colour red · category shoes · not wool · up to €300 · “b”."
+    second = wish("cheaper")
+    # The one that was shown costs 20, and only item 0, a bag, costs less.
+    assert [line.text for line in second.select("#understood li")][1] == (
+        "Nothing costs up to €10: what comes nearest costs €20.")
+    blue = wish("in blue, any price, over 2000")
+    # Blue shoes are 9, of wool, and 29.
+    assert [line.text for line in blue.select("#understood li")][1] == (
+        "Nothing costs from €2,000: what comes nearest costs €300.")
+    assert client.post("/discover", data={"wish": ""}).status_code == 404
