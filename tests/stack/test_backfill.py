@@ -49,6 +49,8 @@ def running_task(scheduler: int) -> psutil.Process | None:
     return None
 
 
+# The stack's processes outlive the objects that started them, and are ended by their ids.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     installation: Installation, tmp_path: Path
 ) -> None:
