@@ -17,7 +17,12 @@ it. Missed weeks are not caught up: the next run sees their events anyway.
 **Parameters.** `as_of`: events before this moment count; left empty, it is the data interval's end. A run
 that was triggered without a logical date has no interval and needs it. `data`: folder or URL of the source
 (VITRINE_SOURCE by default). `window_days`: only so much history; empty means all. `epochs`: at most so
-many. `spec`: TOML file that overrides names, kinds and weights. `dry_run`: all but the release record.
+many. `spec`: TOML file that overrides names, kinds and weights. `dry_run`: all but the release record. `replay`:
+reproduce a past day.
+
+**Backfills** are replays: each day is judged against the release that was live then, its run stands in MLflow under
+that day with the tag `vitrine.cause` backfill, and nothing is promoted nor any alias moved. Of a lake (DAG `ingest`) it
+reads what was known then, so that features come out as they did, and with them model, metrics and index are found.
 
 **How it ends.** A gate that says no is not a failure: `promote` is skipped, its log has the reasons, the
 live release stays. The button Verdict of both tasks opens the evidence. Wrong data or parameters fail at
@@ -63,6 +68,9 @@ PARAMS = {
         description="TOML file that overrides column names, kinds and event weights.",
     ),
     "dry_run": Param(False, type="boolean", title="Dry run", description="Judge, but release nothing."),
+    "replay": Param(
+        False, type="boolean", title="Replay", description="Reproduce a past day; a backfill always does.",
+    ),
     "reason": Param(
         "retrain", type="string", minLength=1, title="Reason", description="Goes into the release record.",
     ),

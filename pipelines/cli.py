@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import ask, cli_ablate, cli_experiments, cli_releases, cli_rules, cli_serve
+from pipelines import ask, cli_ablate, cli_backtest, cli_experiments, cli_lake, cli_releases, cli_rules, cli_serve
 from pipelines.addresses import redacted
 from pipelines.cli_erase import erase_user
 from pipelines.cli_feeds import export_feeds
@@ -38,7 +38,9 @@ app = typer.Typer(
 )
 app.add_typer(cli_releases.app)
 app.add_typer(cli_ablate.app)
+app.add_typer(cli_backtest.app)
 app.add_typer(cli_serve.app)
+app.add_typer(cli_lake.app, name="lake")
 app.add_typer(cli_rules.app, name="rules")
 app.add_typer(cli_experiments.app, name="experiment")
 console = Console()
@@ -55,6 +57,7 @@ Upstream = Annotated[Path, typer.Argument(
     help="Folder that the stage before this one printed.", exists=True, file_okay=False)]
 Reason = Annotated[str, typer.Option(help="Why; goes into the release record.")]
 DryRun = Annotated[bool, typer.Option(help="Do everything but the release.")]
+Replay = Annotated[bool, typer.Option(help="Reproduce a past day: judge by what was live then, promote nothing.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")]
 
 
@@ -135,14 +138,14 @@ def promote(upstream: Upstream, reason: Reason = "retrain", dry_run: DryRun = Fa
 @app.command()
 def retrain(
     data: SourceOption, as_of: AsOf = None, window_days: Days = None, epochs: Epochs = None, spec: SpecOption = None,
-    dry_run: DryRun = False, reason: Reason = "retrain", settings: Set = None,
+    dry_run: DryRun = False, replay: Replay = False, reason: Reason = "retrain", settings: Set = None,
 ) -> None:
     """Run all stages in order, without Airflow. Exit status 3 where the gate refused.
 
     Example: `vitrine retrain --data ../shop --as-of 2026-06-28`
     """
-    params = _params(data, as_of, spec, window_days=window_days, epochs=epochs, dry_run=dry_run, reason=reason,
-                     settings=parse_settings(settings))
+    params = _params(data, as_of, spec, window_days=window_days, epochs=epochs, dry_run=dry_run, replay=replay,
+                     reason=reason, settings=parse_settings(settings))
     check_settings(params)
     contract: dict[str, Any] | None = None
     for stage in STAGES:

@@ -93,15 +93,12 @@ def rollback(
 
     Example: `vitrine rollback --to 41 --reason "empty slates in Italy" --yes`
     """
-    from pipelines.releases.champion import follow as follow_release
-    from pipelines.releases.rollback import plan
-    from pipelines.releases.rollback import rollback as roll_back
+    from pipelines.contracts import Origin
+    from pipelines.releases.operate import RollbackParams
+    from pipelines.releases.operate import rollback as roll_back
 
-    store, places = _store(shop)
-    release = plan(store, to, getpass.getuser(), reason)
-    if yes:
-        release = roll_back(store, release)
-        follow_release(release, places)
+    params = RollbackParams(reason=reason, to=to, shop=shop, dry_run=not yes)
+    release = roll_back(params, Origin(actor=getpass.getuser(), reason=reason), load_settings())
     if as_json:
         print(json.dumps(release.model_dump(mode="json") | {"is_dry_run": not yes}, indent=1))
         return

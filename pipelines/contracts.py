@@ -7,7 +7,7 @@ takes a single argument:
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
@@ -168,11 +168,58 @@ class Feeds(Artifact):
     listed: int  # products in each product feed; 0 without them
 
 
+class LandedDay(Document):
+    """Events of one day as a source had them: `events/DAY.parquet` of a landed folder."""
+
+    day: date
+    events: int
+    replaces: int | None  # revision of the lake that was looked at; none where the day is new
+    events_before: int = 0  # of that revision
+
+    @property
+    def late(self) -> int:
+        """How many events the source has more than the revision that it replaces."""
+        return self.events - self.events_before if self.replaces else 0
+
+
+class Landed(Artifact):
+    """A day of a source, written aside: its events, the catalogue, and earlier days that changed since."""
+
+    source: str
+    lake: str  # folder
+    day: date
+    known_at: UtcTime  # end of the interval that is ingested
+    first_day: date  # of those looked at
+    days: tuple[LandedDay, ...]  # the earlier ones that are to be opened again, and last the day itself
+    items: int
+    users: int | None  # none where the shop has no such table
+    left_out: int = 0  # events of the landing folder whose item the catalogue does not have
+
+
+class Audited(Artifact):
+    """The answer of the audit, as `checks.json` of the folder has it."""
+
+    landed: Landed
+    accepted: bool
+    checks: tuple[Check, ...]
+
+
+class Published(Document):
+    """A day of the lake, and the earlier ones that were opened again with it."""
+
+    lake: str
+    day: date
+    revision: int
+    events: int
+    reopened: Mapping[date, int] = {}  # day -> events that came late
+
+
 class Origin(Document):
     """Who asked for a run and why: goes into tags and release records, never into a digest."""
 
     actor: str = "cli"
     reason: str = "retrain"
+    cause: str = "cli"  # or how Airflow came to run it: scheduled, manual, backfill, asset_triggered
     dag_id: str | None = None
     dag_run_id: str | None = None
     git_revision: str | None = None

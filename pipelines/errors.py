@@ -80,6 +80,12 @@ class ReleaseConflict(VitrineError):
     is_retryable = False
 
 
+class LakeConflict(VitrineError):
+    """A day of the lake was published by somebody else since its source was read: read it again."""
+
+    is_retryable = False
+
+
 class StoreUnreachable(VitrineError):
     """The serving store cannot be read or written. What serves goes on; a retry ends in the same state."""
 

@@ -37,7 +37,7 @@ from pipelines import columns as c
 from pipelines.artifacts import TIMINGS, seal, stage_key, write_json
 from pipelines.contracts import Document, Evaluated, Trained
 from pipelines.erasure.exclusion import Exclusion
-from pipelines.errors import DataError
+from pipelines.errors import BundleAbsent, DataError
 from pipelines.progress import log
 from pipelines.requests import users_table
 from pipelines.slices import column_slices
@@ -76,7 +76,9 @@ class EvaluateSettings(Document):
     seed: int = 17
 
 
-def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSettings, root: Path) -> Evaluated:
+def evaluate(
+    trained: Trained, releases: ReleaseStore, settings: EvaluateSettings, root: Path, *, is_replay: bool = False
+) -> Evaluated:
     """Measure a training against the baselines and against the live release, where there is one.
 
     Args:
@@ -84,6 +86,8 @@ def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSetting
         releases: serving store whose live release is the champion.
         settings: what is measured.
         root: of the artefacts.
+        is_replay: the champion is the release that was live as of then. Where cleaning has removed its bundle there is
+            none, and a warning says so.
 
     Raises:
         DataError: the snapshot has nothing to ask or to tune on.
@@ -91,7 +95,8 @@ def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSetting
         ErasedMeanwhile: somebody was erased while it was measured; another try leaves them out.
     """
     exclusion = Exclusion(releases.erasures)
-    champion = releases.parent_for(trained.digest, trained.snapshot.window.as_of)
+    as_of = trained.snapshot.window.as_of
+    champion = _champion_then(trained, releases) if is_replay else releases.parent_for(trained.digest, as_of)
     parent = (None, None) if champion is None else (champion.number, champion.bundle)
     snapshot = trained.snapshot
     # The window too: two windows without an event between them have snapshots of equal content.
@@ -103,6 +108,18 @@ def evaluate(trained: Trained, releases: ReleaseStore, settings: EvaluateSetting
                 "baselines": {name: figures[name] for name in settings.baselines}}
 
     return seal(Evaluated, root, STAGE, key, build, exclusion.require_unchanged)
+
+
+def _champion_then(trained: Trained, releases: ReleaseStore) -> Release | None:
+    release = releases.parent_then(trained.digest, trained.snapshot.window.as_of)
+    if release is not None:
+        try:
+            releases.shelf.check(release.bundle)
+        except BundleAbsent as error:
+            log.warning("evaluate: release %d was live as of %s, and cannot be compared with: %s", release.number,
+                        trained.snapshot.window.as_of, error)
+            return None
+    return release
 
 
 def _build(

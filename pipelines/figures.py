@@ -1,12 +1,14 @@
 """The pictures of a retrain: pure functions from numbers to figures, without any global state of matplotlib."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -136,6 +138,30 @@ def exposure(popularity: npt.NDArray[np.int64], shown: Mapping[str, npt.NDArray[
     axes.set_xlabel("share of recommended places (first bar: share of training events)", fontsize=9, color=INK)
     figure.legend(loc="outside upper right", ncols=len(SEGMENTS), frameon=False, fontsize=9,
                   handlelength=1, columnspacing=1)
+    return figure
+
+
+def recall_over_time(points: Sequence[tuple[datetime, Mapping[str, float]]]) -> Figure:
+    """Recall@10 of every model, retrained as of each moment.
+
+    Args:
+        points: in order of time: the moment, and model -> recall@10. A model may be missing at some of them.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    axes = figure.subplots()
+    _tidy(axes, "Recall@10 as of each day, on the events that followed")
+    models = list(dict.fromkeys(model for _, found in points for model in found))
+    for model in models:
+        label, colour, marker = look(model)
+        axes.plot([date2num(moment) for moment, _ in points], [found.get(model, np.nan) for _, found in points],
+                  color=colour, marker=marker, label=label, markersize=6 if model == "two_tower" else 4.5,
+                  linewidth=2 if model == "two_tower" else 1.2)
+    locator = AutoDateLocator(minticks=1, maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    figure.legend(loc="outside upper right", ncols=len(models), frameon=False, fontsize=9, handletextpad=0.4)
     return figure
 
 

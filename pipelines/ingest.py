@@ -1,14 +1,12 @@
 """Stage ingest: a checked copy of the shop's tables, in partitions of one day of events."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,6 +15,7 @@ from pipelines import columns as c
 from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
+from pipelines.days import split_days
 from pipelines.erasure.exclusion import UNTIL, Exclusion
 from pipelines.errors import DataError, VitrineError
 from pipelines.free_space import require_free
@@ -29,8 +28,6 @@ from serving.erased import ErasureLog
 
 EVENTS_FOLDER = "events"
 PART = "part.parquet"
-_DAY = 86_400_000_000  # microseconds
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ingest(
@@ -60,7 +57,7 @@ def ingest(
         ErasedMeanwhile: somebody was erased while the source was read; another try leaves them out.
     """
     exclusion = Exclusion(erasures)
-    with open_source(source) as opened:
+    with open_source(source, window.as_of) as opened:
         fingerprint = opened.fingerprint()
         key = stage_key("ingest", fingerprint, window, spec, exclusion.digest)
 
@@ -177,28 +174,11 @@ def write_days(batches: Iterable[pa.RecordBatch], folder: Path, progress: Progre
 
     One day is held in memory, so that the file does not depend on how the engine cut its batches.
     """
-    days, day, pending = 0, -1, list[pa.Table]()
-
-    def close() -> None:
-        rows = pa.concat_tables(pending)
-        name = (_EPOCH + timedelta(days=day)).date().isoformat()
-        _write(rows, folder / f"day={name}" / PART)
-        progress.advance(len(rows), name)
-        pending.clear()
-
-    for batch in batches:
-        numbers = batch.column(c.TIME).cast(pa.int64()).to_numpy() // _DAY
-        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-        for start, stop in pairwise(cuts):
-            if start == stop:
-                continue
-            if pending and numbers[start] != day:
-                close()
-            if not pending:
-                days, day = days + 1, int(numbers[start])
-            pending.append(pa.Table.from_batches([batch.slice(start, stop - start)]))
-    if pending:
-        close()
+    days = 0
+    for day, rows in split_days(batches):
+        _write(rows, folder / f"day={day}" / PART)
+        progress.advance(len(rows), str(day))
+        days += 1
     progress.finish(f"{days} days")
     return days
 

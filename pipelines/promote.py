@@ -34,11 +34,7 @@ def promote(
         ReleaseConflict: somebody released meanwhile, or newer data is live; the store's refusals say so too.
         CorruptArtifact: verdict or bundle are not what was sealed.
     """
-    if not verdict.accepted:
-        reasons = [f"{check.name}: {check.reason}" for check in verdict.checks if not check.passed]
-        raise GateRejected(f"the gate refused bundle {verdict.sealed.digest[:12]}, what is live stays:\n  "
-                           + "\n  ".join(reasons))
-    verify(Path(verdict.path))
+    _insist(verdict)
     release, releases = _release(verdict, origin, is_forced), open_store(places)
     if is_dry_run:
         Bundle.load(verdict.sealed.path, verdict.sealed.digest)
@@ -57,6 +53,29 @@ def promote(
     log.info("promote: release %d is bundle %s, parent %s", release.number, release.bundle[:12], release.parent)
     follow(release, places)
     return _released(release, is_dry_run=False)
+
+
+def reproduced(verdict: Verdict) -> Released:
+    """What the promotion of a past day would have written; the log is not even looked at.
+
+    Raises:
+        GateRejected: the verdict is a refusal.
+        CorruptArtifact: verdict or bundle are not what was sealed.
+    """
+    _insist(verdict)
+    Bundle.load(verdict.sealed.path, verdict.sealed.digest)
+    release = _release(verdict, Origin(), is_forced=False)
+    log.info("promote: a replay of %s: bundle %s would have followed release %s; nothing is promoted",
+             release.as_of, release.bundle[:12], release.parent)
+    return _released(release, is_dry_run=True)
+
+
+def _insist(verdict: Verdict) -> None:
+    if not verdict.accepted:
+        reasons = [f"{check.name}: {check.reason}" for check in verdict.checks if not check.passed]
+        raise GateRejected(f"the gate refused bundle {verdict.sealed.digest[:12]}, what is live stays:\n  "
+                           + "\n  ".join(reasons))
+    verify(Path(verdict.path))
 
 
 def _release(verdict: Verdict, origin: Origin, is_forced: bool) -> Release:

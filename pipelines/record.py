@@ -67,6 +67,7 @@ class RetrainRecord:
     files: Path  # folder whose content becomes the run's artefacts
     tables: Sequence[str]  # JSON tables among them ({"columns": [...], "data": [[...]]}), shown for comparison
     model: ModelRecord
+    is_challenger: bool = True  # whether its model version gets the alias
 
 
 def judgement(judged: Verdict) -> tuple[dict[str, Any], dict[str, float]]:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,12 @@ class RegisterSettings(Document):
 
 
 def register(
-    evaluated: Evaluated, origin: Origin, settings: RegisterSettings, places: Settings, root: Path
+    evaluated: Evaluated, origin: Origin, settings: RegisterSettings, places: Settings, root: Path, *,
+    is_replay: bool = False,
 ) -> Registered:
     """Record the retrain in MLflow and register its model; the same retrain is recorded once.
+
+    The newest one gets the alias challenger, unless it `is_replay`: the record of a past day is none of today.
 
     Raises:
         TrackingError: MLflow cannot be reached; running the stage again resumes the same run.
@@ -58,7 +62,7 @@ def register(
         model = [path.stat().st_size for path in (Path(trained.path) / "saved_model").rglob("*") if path.is_file()]
         # It is packed in a temporary folder, and MLflow's store may lie on the same disk.
         require_free(Path(tempfile.gettempdir()), 2 * sum(model), "the model on its way to MLflow")
-        record = retrain_record(evaluated, origin, settings, key, folder)
+        record = replace(retrain_record(evaluated, origin, settings, key, folder), is_challenger=not is_replay)
         return {"evaluated": evaluated, **tracking.record_retrain(record, places)}
 
     registered = seal(Registered, root, "register", key, build)
@@ -87,7 +91,8 @@ def retrain_record(
     counts = {n: getattr(snapshot, n)
               for n in ("users", "items", "events", "train_events", "valid_targets", "test_targets")}
     tags = {
-        "vitrine.actor": origin.actor, "vitrine.reason": origin.reason, "vitrine.dag_id": origin.dag_id,
+        "vitrine.actor": origin.actor, "vitrine.reason": origin.reason, "vitrine.cause": origin.cause,
+        "vitrine.dag_id": origin.dag_id,
         "vitrine.dag_run_id": origin.dag_run_id, "vitrine.git_revision": origin.git_revision,
         "mlflow.source.git.commit": origin.git_revision, "mlflow.source.name": "vitrine",
         "vitrine.window_start": window["start"], "vitrine.as_of": window["as_of"],

@@ -45,6 +45,7 @@ class RetrainParams(Document):
         window_days: only events of so many days before `as_of`; None for the whole log.
         epochs: at most so many; None for the training's own setting.
         dry_run: do everything but the release.
+        replay: reproduce a past day: judge against what was live then, promote nothing, move no alias.
         spec: TOML file that overrides names, kinds and weights.
         reason: goes into the release record.
         settings: stage -> field -> value, where a stage's settings are to differ from their defaults.
@@ -55,6 +56,7 @@ class RetrainParams(Document):
     window_days: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     dry_run: bool = False
+    replay: bool = False
     spec: str | None = None
     reason: str = Field("retrain", min_length=1)
     settings: Mapping[str, Mapping[str, Any]] = {}
@@ -89,8 +91,8 @@ def _ingest(_: None, params: RetrainParams, origin: Origin, places: Settings) ->
     from pipelines.releases.opening import open_store
     from pipelines.shop_spec import load_spec
 
-    return ingest(params.source, params.window, load_spec(params.source, params.spec), places.artifacts,
-                  open_store(places).erasures)
+    return ingest(params.source, params.window, load_spec(params.source, params.spec, params.as_of),
+                  places.artifacts, open_store(places).erasures)
 
 
 def _features(ingested: Ingested, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
@@ -113,13 +115,15 @@ def _evaluate(trained: Trained, params: RetrainParams, origin: Origin, places: S
     from pipelines.evaluate import EvaluateSettings, evaluate
     from pipelines.releases.opening import open_store
 
-    return evaluate(trained, open_store(places), params.of_stage("evaluate", EvaluateSettings), places.artifacts)
+    return evaluate(trained, open_store(places), params.of_stage("evaluate", EvaluateSettings), places.artifacts,
+                    is_replay=params.replay)
 
 
 def _register(evaluated: Evaluated, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
     from pipelines.register import RegisterSettings, register
 
-    return register(evaluated, origin, params.of_stage("register", RegisterSettings), places, places.artifacts)
+    return register(evaluated, origin, params.of_stage("register", RegisterSettings), places, places.artifacts,
+                    is_replay=params.replay)
 
 
 def _index(registered: Registered, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
@@ -136,8 +140,10 @@ def _gate(sealed: Sealed, params: RetrainParams, origin: Origin, places: Setting
 
 
 def _promote(verdict: Verdict, params: RetrainParams, origin: Origin, places: Settings) -> BaseModel:
-    from pipelines.promote import promote
+    from pipelines.promote import promote, reproduced
 
+    if params.replay:
+        return reproduced(verdict)
     return promote(verdict, origin, params.dry_run, places)
 
 
@@ -225,14 +231,17 @@ def upstream_of(name: str, folder: Path) -> dict[str, Any]:
 
 
 def default_as_of(source: str, spec: str | None = None) -> datetime:
-    """The first whole second after the source's last event: for a log that ended long ago.
+    """The first whole second after the last event, for a log that ended long ago; of a lake the end of its last day.
 
     Raises:
         DataError: the source cannot be read.
     """
     from pipelines.ingest import time_range
+    from pipelines.lake import DAY, Lake, is_lake, midnight
     from pipelines.shop_spec import load_spec
 
+    if is_lake(source):
+        return midnight(Lake(Path(source)).partitions()[-1].day + DAY)
     _, last = time_range(source, load_spec(source, spec))
     return last.replace(microsecond=0) + timedelta(seconds=1)
 

@@ -67,6 +67,8 @@ class Settings(Document):
         landing: folder that the online process lays events down in, one folder a shop (VITRINE_LANDING, default
             home/landing).
         api_keys: file of the API's clients (VITRINE_API_KEYS, none by default).
+        lake: folder of the lakes, one a shop (VITRINE_LAKE, default home/lake).
+        ingest_source: what a scheduled ingest reads a day of into the lake (VITRINE_INGEST, none by default).
     """
 
     home: Path
@@ -83,6 +85,8 @@ class Settings(Document):
     sessions: SecretStr | None = None
     landing: Path | None = None
     api_keys: Path | None = None
+    lake: Path | None = None
+    ingest_source: str | None = None
 
     @property
     def client_options(self) -> dict[str, str]:
@@ -104,6 +108,10 @@ class Settings(Document):
         """Where the online process of a shop lays events down."""
         return (self.landing or self.home / "landing") / shop
 
+    def lake_of(self, shop: str) -> Path:
+        """The lake of a shop; its folder's name is the shop's, so that a retrain that reads it is of that shop."""
+        return (self.lake or self.home / "lake") / shop
+
     def of_shop(self, shop: str) -> "Settings":
         """The places of one shop: a release log, an MLflow experiment and a registered model of its own.
 
@@ -123,7 +131,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
-             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "TF_CONFIG")
+             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST", "TF_CONFIG")
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -144,6 +152,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         sessions=SecretStr(env["VITRINE_SESSIONS"]) if "VITRINE_SESSIONS" in env else None,
         landing=Path(env["VITRINE_LANDING"]) if "VITRINE_LANDING" in env else None,
         api_keys=Path(env["VITRINE_API_KEYS"]) if "VITRINE_API_KEYS" in env else None,
+        lake=Path(env["VITRINE_LAKE"]) if "VITRINE_LAKE" in env else None,
+        ingest_source=env.get("VITRINE_INGEST"),
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
 

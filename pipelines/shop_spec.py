@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,12 +108,19 @@ class ShopSpec(Document):
         return self.events.weights.get(event_type, 1.0) if is_counted else 0.0
 
 
-def load_spec(source: str, path: str | Path | None = None) -> ShopSpec:
+def load_spec(source: str, path: str | Path | None = None, as_of: datetime | None = None) -> ShopSpec:
     """The specification in `path`, else in `vitrine.toml` of the folder `source`, else the default.
+
+    A lake has the one that its last day, or the last one known as of a moment, was published with.
 
     Raises:
         SettingsError: the file is missing, is no TOML, or holds a key or value that means nothing.
+        DataError: a lake has no day that was known by then.
     """
+    from pipelines.lake import Lake, is_lake  # its records hold specifications
+
+    if path is None and is_lake(source):
+        return Lake(Path(source)).partitions(as_of)[-1].spec
     if path is None:
         path = Path(source) / SPEC_FILE
         if not path.is_file():

@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import ibis
@@ -22,10 +23,19 @@ from ibis.common.exceptions import TableNotFound
 from pipelines import columns as c
 from pipelines.addresses import redacted, scrubbed
 from pipelines.artifacts import digest_of, file_digest
-from pipelines.errors import DataError, VitrineError
+from pipelines.errors import CorruptArtifact, DataError, VitrineError
+from pipelines.lake import is_lake, tables_of
 
 BATCH_ROWS = 122_880  # a DuckDB row group
 FILE_DATABASES = ("duckdb", "sqlite")
+
+
+class Between(NamedTuple):
+    """Events that are asked for: start <= time < stop, `column` being the source's name of their time."""
+
+    column: str
+    start: datetime
+    stop: datetime
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class Source:
     """An opened source: the tables that exist, under their own column names and in a fixed row order.
 
     `name` is what people read: the path or URL without a password. `files` are a table's files (none for
-    a database), `text` the tables whose columns are all strings because they were CSV.
+    a database), `text` the tables whose columns are all strings because they were CSV. Files of a lake are named by
+    their content.
     """
 
     name: str
@@ -41,6 +52,7 @@ class Source:
     tables: frozenset[str]
     files: Mapping[str, tuple[Path, ...]]
     text: frozenset[str]
+    is_lake: bool = False
 
     def table(self, name: str) -> ir.Table | None:
         """One of events, items, users; None where the source does not have it."""
@@ -56,9 +68,16 @@ class Source:
         """SHA-256 (hex) of the content: of a folder's files, or of every row of a database's tables.
 
         A table that moved between Parquet and CSV, or was split into other files, has another fingerprint.
+
+        Raises:
+            CorruptArtifact: a file of a lake is not what its name says.
         """
         if self.files:
-            return digest_of({name: [[p.relative_to(self.name).as_posix(), file_digest(p)] for p in files]
+            digests = {path: file_digest(path) for files in self.files.values() for path in files}
+            for path, found in digests.items():
+                if self.is_lake and found != path.stem:
+                    raise CorruptArtifact(f"{path} has the SHA-256 {found[:12]}: restore it from a backup")
+            return digest_of({name: [[p.relative_to(self.name).as_posix(), digests[p]] for p in files]
                               for name, files in self.files.items()})
         return digest_of({name: self._row_digest(name) for name in sorted(self.tables)})
 
@@ -73,11 +92,17 @@ class Source:
 
 
 @contextmanager
-def open_source(source: str) -> Iterator[Source]:
-    """Open a folder of tables, or an Ibis URL (`postgres://...`, `duckdb://shop.db`, `sqlite://shop.db`).
+def open_source(
+    source: str, as_of: datetime | None = None, between: Between | None = None
+) -> Iterator[Source]:
+    """Open a folder of tables, a lake, or an Ibis URL (`postgres://...`, `duckdb://shop.db`, `sqlite://shop.db`).
 
     A folder holds `events`, `items` and perhaps `users`, each as NAME.parquet, as a folder NAME/ of Parquet
-    files, or as NAME.csv. A database holds tables or views of these names.
+    files, or as NAME.csv; files whose name begins with a dot are being written. A database holds tables or views of
+    these names. Of a lake (pipelines/lake.py) the days before `as_of` are read, as they were known then.
+
+    Of a database no more events are copied than those `between`, and those without a time; other sources are opened
+    whole.
 
     Raises:
         DataError: the folder or file does not exist, or is broken (also when that shows only while reading).
@@ -90,7 +115,11 @@ def open_source(source: str) -> Iterator[Source]:
             # The session's time zone is that of texts without one, and of the times handed out.
             engine.raw_sql("SET TimeZone = 'UTC'")
             engine.raw_sql("SET enable_progress_bar = false")  # it would write into the log
-            yield _copy_database(source, name, engine) if "://" in source else _view_folder(Path(source), name, engine)
+            if is_lake(source):
+                yield _view_lake(Path(source), name, engine, as_of)
+            else:
+                yield (_copy_database(source, name, engine, between) if "://" in source
+                       else _view_folder(Path(source), name, engine))
         except duckdb.OutOfMemoryException:
             raise  # no fault of the data
         except duckdb.Error as error:
@@ -114,7 +143,7 @@ def _view_folder(folder: Path, name: str, engine: Backend) -> Source:
         if not found:
             continue
         inner = parquet if parquet.is_dir() else parts
-        files[table] = tuple(sorted(inner.rglob("*.parquet"))) if found[0].is_dir() else (found[0],)
+        files[table] = _parts(inner) if found[0].is_dir() else (found[0],)
         if not files[table]:
             raise DataError(f"{found[0]} holds no .parquet file: write the {table} there or remove the folder")
         paths = [str(p) for p in files[table]]
@@ -126,8 +155,22 @@ def _view_folder(folder: Path, name: str, engine: Backend) -> Source:
     return Source(name, engine, frozenset(files), files, frozenset(text))
 
 
-def _copy_database(source: str, name: str, engine: Backend) -> Source:
-    tables = _read_database(source, name)
+def _parts(folder: Path) -> tuple[Path, ...]:
+    found = (path for path in folder.rglob("*.parquet") if not any(
+        part.startswith(".") for part in path.relative_to(folder).parts))
+    return tuple(sorted(found))
+
+
+def _view_lake(folder: Path, name: str, engine: Backend, as_of: datetime | None) -> Source:
+    files = tables_of(folder, as_of)
+    for table, paths in files.items():
+        # By name: a day may have a column more than the day before it.
+        engine.read_parquet([str(p) for p in paths], table_name=table, union_by_name=True)
+    return Source(name, engine, frozenset(files), files, frozenset(), is_lake=True)
+
+
+def _copy_database(source: str, name: str, engine: Backend, between: Between | None) -> Source:
+    tables = _read_database(source, name, between)
     for table, rows in tables.items():
         engine.con.register("incoming", rows)
         # A database promises no order: sorted by all columns, the same rows always come in the same order.
@@ -136,7 +179,7 @@ def _copy_database(source: str, name: str, engine: Backend) -> Source:
     return Source(name, engine, frozenset(tables), {}, frozenset())
 
 
-def _read_database(source: str, name: str) -> dict[str, pa.Table]:
+def _read_database(source: str, name: str, between: Between | None) -> dict[str, pa.Table]:
     scheme, _, place = source.partition("://")
     # These two would create the file that they do not find.
     if scheme in FILE_DATABASES and not Path(place.partition("?")[0]).is_file():
@@ -149,7 +192,9 @@ def _read_database(source: str, name: str) -> dict[str, pa.Table]:
             for table in c.TABLES:
                 # Not database.list_tables(): of DuckDB 2, Ibis 12 cannot list any.
                 with suppress(TableNotFound):
-                    found[table] = database.table(table).to_pyarrow()
+                    asked = database.table(table)
+                    asked = _asked(asked, between) if between and table == c.EVENTS else asked
+                    found[table] = asked.to_pyarrow()
             return found
         finally:
             database.disconnect()
@@ -157,3 +202,14 @@ def _read_database(source: str, name: str) -> dict[str, pa.Table]:
         said = scrubbed(str(error), source)
         # Not "from error": a log that shows the cause would show the password.
         raise VitrineError(f"{name} cannot be read ({said}): check address, rights and driver") from None
+
+
+def _asked(events: ir.Table, between: Between) -> ir.Table:
+    """Events of the time that is asked for, where the database can tell by a comparison with the column as it is."""
+    kind = events[between.column].type() if between.column in events.columns else None
+    if kind is None or not (kind.is_timestamp() or kind.is_date()):
+        return events
+    time, zone = events[between.column], kind.timezone if kind.is_timestamp() else None
+    # A column without a time zone is compared with moments without one: they are UTC, or refused by the check.
+    start, stop = (moment if zone else moment.replace(tzinfo=None) for moment in between[1:])
+    return events.filter(((time >= start) & (time < stop)) | time.isnull())

@@ -209,7 +209,8 @@ def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
             for stage in record.stages:
                 _stage(client, run, stage)
             version = _version(client, places.model_name, model_id, run_id, record)
-            client.set_registered_model_alias(places.model_name, CHALLENGER, version)
+            if record.is_challenger:
+                client.set_registered_model_alias(places.model_name, CHALLENGER, version)
     return {"experiment_id": experiment_id, "run_id": run_id, "model_name": places.model_name, "model_version": version}
 
 

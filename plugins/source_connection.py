@@ -1,10 +1,10 @@
-"""A shop's database from an Airflow connection, so that its password stands in no form, conf or variable.
+"""A shop's database by the name of an Airflow connection: `connection:NAME` in the place of a URL.
 
-`connection:ID` in place of a URL takes the address of Airflow's connection ID, which lies encrypted in Airflow's
-database or in its secrets backend.
+So the password lies encrypted in Airflow's database or in its secrets backend, and in no form, contract or log. The
+connection's type is the scheme of the Ibis URL (postgres, mysql, ...), its schema the database, its extra the query.
 """
 
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -14,20 +14,25 @@ from pipelines.errors import SettingsError
 PREFIX = "connection:"
 
 
-def source_of(data: str) -> str:
-    """The folder or URL that `data` means.
+def source_of(source: str) -> str:
+    """The folder or URL that `source` means.
 
     Raises:
-        SettingsError: it names a connection that Airflow does not have.
+        SettingsError: Airflow has no connection of this name, or it names no database.
     """
-    if not data.startswith(PREFIX):
-        return data
-    name = data.removeprefix(PREFIX)
+    if not source.startswith(PREFIX):
+        return source
+    name = source.removeprefix(PREFIX)
     try:
         found = Connection.get(name)
     except AirflowNotFoundException as error:
-        raise SettingsError(f"data is {data}, and Airflow has no connection {name}: add it with `airflow connections "
-                            f"add {name} --conn-type postgres ...`") from error
-    user = quote(found.login or "", safe="") + (f":{quote(found.password, safe='')}" if found.password else "")
-    port = f":{found.port}" if found.port else ""
-    return f"{found.conn_type}://{user}{'@' if user else ''}{found.host or ''}{port}/{found.schema or ''}"
+        raise SettingsError(f"data is {source}, and Airflow has no connection {name}: add it with "
+                            f"`airflow connections add {name} --conn-type postgres ...`") from error
+    if not found.schema:
+        raise SettingsError(f"connection {name} names no database: give it as the connection's schema")
+    user = quote(found.login or "", safe="")
+    user += f":{quote(found.password, safe='')}" if found.password else ""
+    place = (found.host or "") + (f":{found.port}" if found.port else "")
+    query = urlencode(found.extra_dejson, safe="/")
+    scheme = (found.conn_type or "").replace("_", "-")
+    return f"{scheme}://{user}{'@' if user else ''}{place}/{found.schema}{'?' if query else ''}{query}"

@@ -11,15 +11,15 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import ValidationError
 
 from pipelines.addresses import redacted
 from pipelines.contracts import Origin
-from pipelines.errors import GateRejected, SettingsError, VitrineError
+from pipelines.errors import GateRejected, SettingsError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
+from plugins.failures import named_failures
 from plugins.mlflow_links import MlflowRunLink, VerdictLink
 from plugins.source_connection import source_of
 from plugins.store_connection import with_connection
@@ -58,7 +58,7 @@ class StageTask(BaseOperator):
             AirflowFailException: an error that no retry can mend: wrong data, wrong parameters.
             AirflowSkipException: the gate refused the challenger; the reasons stand in the message.
         """
-        try:
+        with named_failures():
             params, origin = retrain_params(context), origin_of(context)
             skip_after_rejection(self.upstream)
             if self.upstream is None:
@@ -66,14 +66,6 @@ class StageTask(BaseOperator):
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
-        except GateRejected as error:
-            log.warning("%s", error)
-            raise AirflowSkipException(str(error)) from error
-        except VitrineError as error:
-            log.error("%s: %s", type(error).__name__, error)
-            if error.is_retryable:
-                raise
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         log.info("%s: %s", self.stage, summary(contract))
         return contract
 
@@ -106,6 +98,8 @@ def retrain_params(context: Context) -> RetrainParams:
     if not form["data"]:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
     source = source_of(form.pop("data"))
+    # A backfill is about days that are over: whatever the form says, it changes nothing that is live.
+    form["replay"] = form.get("replay", False) or context["dag_run"].run_type.value == "backfill"
     try:
         return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
     except ValidationError as error:
@@ -119,6 +113,7 @@ def origin_of(context: Context) -> Origin:
     return Origin(
         actor=run.triggering_user_name or f"airflow:{run.run_type.value}",
         reason=context["params"]["reason"],
+        cause=run.run_type.value,
         dag_id=run.dag_id,
         dag_run_id=run.run_id,
         git_revision=git_revision(),

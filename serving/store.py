@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 
 from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
@@ -109,6 +110,24 @@ class ReleaseStore:
         if live is not None and live.training == training and as_of in (None, live.as_of):
             return self.get(live.parent) if live.parent is not None else None
         return live
+
+    def parent_then(self, training: str, as_of: datetime) -> Release | None:
+        """The release that a training of a past window was judged against, or would have been.
+
+        Where it was released, the parent that its record names; else the release that was live before the first one
+        with data up to `as_of` or later. What was released since changes nothing.
+
+        Args:
+            training: digest of the training.
+            as_of: end of its window.
+        """
+        history = self.history()
+        own = next((one for one in history if one.restores is None and (one.training, one.as_of) == (training, as_of)),
+                   None)
+        if own is not None:
+            return self.get(own.parent) if own.parent is not None else None
+        before = list(takewhile(lambda one: one.as_of < as_of, history))
+        return before[-1] if before else None
 
     def check(self, release: Release) -> Release | None:
         """Whether `release` may be the next record, as far as can be said without writing it.

@@ -174,7 +174,7 @@ def test_a_task_shows_none_whether_the_address_is_typed_or_a_connections(
 def test_a_wrong_parameter_of_a_run_is_named_without_them(told: Told) -> None:
     from plugins.stage_task import retrain_params
 
-    run = SimpleNamespace(data_interval_end=None)
+    run = SimpleNamespace(data_interval_end=None, run_type=SimpleNamespace(value="manual"))
     for wrong in ({"epochs": -1}, {"settings": {"train": 3}}, {"surplus": 1}):
         form = {"as_of": "2026-01-25T00:00:00+00:00", "data": ENVIRONMENT["VITRINE_SOURCE"], **wrong}
         with told.failing():

@@ -116,6 +116,26 @@ def test_a_repeated_training_is_judged_against_the_parent_it_had(tmp_path: Path)
     assert store.parent_for(digest("u"), DAY + timedelta(days=1)) == store.live()
 
 
+def test_a_replay_is_judged_against_what_was_live_as_of_then(tmp_path: Path) -> None:
+    store = make_store(tmp_path, "a", "b", "c")
+    assert store.parent_then(digest("t"), DAY) is None
+    day = [DAY + timedelta(days=number) for number in range(40)]
+    first = store.commit(release(None, "a", "t", day[0]))
+    second = store.commit(release(1, "b", "u", day[7]))
+    back = store.commit(release(2, "a", "t", day[0], restores=1))
+    fourth = store.commit(release(3, "c", "v", day[21]))
+    # What was released is judged as it was: by the parent that its record names.
+    assert store.parent_then(digest("t"), day[0]) is None
+    assert store.parent_then(digest("u"), day[7]) == first
+    assert store.parent_then(digest("v"), day[21]) == back
+    # Another training of those days: by the last release before anybody knew as much.
+    assert store.parent_then(digest("w"), day[7]) == first
+    assert store.parent_then(digest("w"), day[14]) == back
+    assert store.parent_then(digest("w"), day[30]) == fourth
+    assert store.parent_then(digest("w"), day[0]) is None
+    assert second.number == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", None])
 def test_a_torn_or_changed_record_is_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
     store = make_store(tmp_path, "a")
