@@ -1,9 +1,9 @@
 """A release store in everybody's hands, as a Hypothesis state machine: `python -m tests.faults.machine JOB RESULT`.
 
-Stages, verdicts, promotions, rollbacks and cleanings of one store, in any order; promoters that are killed, that sleep
-through what others do and wake late, and backfills of older data. After every step a new reader and one that reads
-since the beginning see one whole release, and nothing that was acknowledged is gone. The process forks its promoters,
-so it imports no TensorFlow and keeps no thread.
+Stages, verdicts, promotions, rollbacks, cleanings and erasures of one store, in any order; promoters that are killed,
+that sleep through what others do and wake late, and backfills of older data. After every step a new reader and one that
+reads since the beginning see one whole release, nothing that was acknowledged is gone, and who was erased stays so.
+The process forks its promoters, so it imports no TensorFlow and keeps no thread.
 """
 
 import json
@@ -40,6 +40,7 @@ from tests.release_world import AS_OF, make_registered
 COUNTS: Counter[str] = Counter()
 NO_MLFLOW = "http://127.0.0.1:1"  # nobody listens there: the log is what decides, the alias follows when it can
 STEPS = 24  # a promoter passes about as many on its way to the record
+USERS = ("u0", "u1", "u2")
 DAYS = st.integers(0, 3)  # ends of windows, in days before the latest
 
 
@@ -69,6 +70,8 @@ class Shop(RuleBasedStateMachine):
         self.acknowledged: dict[int, str] = {}  # release -> bundle
         self.log: list[Release] = []  # as it was seen last
         self.refusals = 0
+        self.erased: set[str] = set()
+        self.watched = self.reader.erasures.read()
         COUNTS["examples"] += 1
 
     def teardown(self) -> None:
@@ -184,7 +187,9 @@ class Shop(RuleBasedStateMachine):
             self.acknowledged[answer["number"]] = verdict.sealed.digest
         return str(answer["outcome"])
 
-    def _fated(self, verdict: Verdict, left: int, fate: signal.Signals, told: Path) -> None:
+    @staticmethod
+    def _strike_at(left: int, fate: signal.Signals) -> None:
+        """This process strikes itself before its step number `left` on a store."""
         def strike(_: str) -> None:
             nonlocal left
             left -= 1
@@ -192,6 +197,9 @@ class Shop(RuleBasedStateMachine):
                 os.kill(os.getpid(), fate)
 
         before_each_step(strike)
+
+    def _fated(self, verdict: Verdict, step: int, fate: signal.Signals, told: Path) -> None:
+        self._strike_at(step, fate)
         answer: dict[str, Any] = {"number": None}
         try:
             released = promote(verdict, Origin(actor="fallen", reason=mark_of(verdict)), False, self.places)
@@ -229,6 +237,25 @@ class Shop(RuleBasedStateMachine):
         assert not {fate.bundle for fate in removed} & set(bundles[: previous + 1]), "removed what had to stay"
         COUNTS["bundles removed"] += len(removed)
 
+    @rule(user=st.sampled_from(USERS))
+    def erase(self, user: str) -> None:
+        self._erase(user)
+        self.erased.add(user)
+        COUNTS["erasures"] += 1
+
+    @rule(user=st.sampled_from(USERS), step=st.integers(0, STEPS // 3))
+    def kill_an_erasure(self, user: str, step: int) -> None:
+        """It may stand or not; whoever asked for it was not told that it does."""
+        def fated() -> None:
+            self._strike_at(step, signal.SIGKILL)
+            self._erase(user)
+
+        _, status = os.waitpid(forked(fated), 0)
+        COUNTS["erasures killed"] += os.WIFSIGNALED(status)
+
+    def _erase(self, user: str) -> None:
+        ReleaseStore(self.places.store).erasures.erase([user], at=datetime.now(UTC), actor="shop", reason="request")
+
     # What holds after every step.
 
     @invariant()
@@ -254,6 +281,13 @@ class Shop(RuleBasedStateMachine):
     def data_never_goes_back_by_itself(self) -> None:
         for earlier, later in pairwise(self.store.history()):
             assert later.as_of >= earlier.as_of or later.is_forced or later.restores, (earlier, later)
+
+    @invariant()
+    def who_was_erased_stays_erased(self) -> None:
+        """Whatever is live: for who begins to read now, and for who follows since the beginning."""
+        found, self.watched = self.store.erasures.read(), self.reader.erasures.newer(self.watched)
+        assert self.erased <= found.among(USERS).keys() == self.watched.among(USERS).keys()
+        assert [record.number for record in found.records] == list(range(1, found.number + 1))
 
     @invariant()
     def refusals_stay(self) -> None:

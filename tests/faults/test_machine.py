@@ -18,5 +18,5 @@ def test_whatever_is_done_in_whatever_order(sweep: Sweep) -> None:
     sweep.count(**dict(sorted(counts.items())))
     assert counts["examples"] >= examples
     for happened in ("promotions", "kills", "stopped", "rollbacks", "bundles removed", "rejected by the gate",
-                     "refused: overtaken", "refused: older data"):
+                     "refused: overtaken", "refused: older data", "erasures", "erasures killed"):
         assert counts.get(happened, 0) > 0, f"none of {happened}: the machine does not show what it is meant to"
