@@ -8,7 +8,6 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import columns as c
@@ -16,7 +15,8 @@ from pipelines.artifacts import seal, stage_key, write_json
 from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
 from pipelines.days import split_days
-from pipelines.erasure.exclusion import UNTIL, Exclusion
+from pipelines.erasure.exclusion import Exclusion
+from pipelines.erasure.reading import known_users, without_erased
 from pipelines.errors import DataError, VitrineError
 from pipelines.free_space import require_free
 from pipelines.progress import Progress, log
@@ -106,7 +106,7 @@ def _build(
         raise AssertionError("a source without events or items passed the check")
     inside = _within(events.drop(WRITTEN) if WRITTEN in events.columns else events, window)
     of_window = int(inside.count().to_pyarrow().as_py())
-    inside = _without_erased(source, inside, exclusion)
+    inside = without_erased(source, inside, exclusion)
     total = int(inside.count().to_pyarrow().as_py())
     erased = of_window - total
     if erased:
@@ -130,7 +130,7 @@ def _build(
     _write(_in_source_order(items), folder / "items.parquet")
     people = normalised(source, c.USERS, spec)
     _write(pa.table({c.USER: pa.array([], pa.string())}) if people is None else
-           _known(_in_source_order(people), exclusion), folder / "users.parquet")
+           known_users(_in_source_order(people), exclusion), folder / "users.parquet")
     # Types of the window only: what happens after as_of changes nothing here.
     types = sorted(inside.select(c.TYPE).distinct().to_pyarrow()[c.TYPE].to_pylist())
     write_json(folder / SHOP_FILE, report.shop.model_copy(update={"weights": {t: spec.weight(t) for t in types}}))
@@ -147,22 +147,6 @@ def _within(events: ir.Table, window: Window) -> ir.Table:
     events = events.mutate(**{c.ROW: ibis.row_number()})
     inside = events.filter(events[c.TIME] < ibis.literal(window.as_of, UTC_TIME))
     return inside.filter(inside[c.TIME] >= ibis.literal(window.start, UTC_TIME)) if window.start else inside
-
-
-def _without_erased(source: Source, events: ir.Table, exclusion: Exclusion) -> ir.Table:
-    """Without what people did up to their erasure."""
-    erased = exclusion.among(batch.column(0) for batch in source.stream(events.select(c.USER).distinct()))
-    if not len(erased):
-        return events
-    source.engine.con.register("erased_users", erased)
-    gone = source.engine.table("erased_users")
-    return events.anti_join(gone, [events[c.USER] == gone[c.USER], events[c.TIME] <= gone[UNTIL]])
-
-
-def _known(people: pa.Table, exclusion: Exclusion) -> pa.Table:
-    """The users' table without who was ever erased: a row has no time, so that nobody can say whose it is."""
-    erased = exclusion.among([people.column(c.USER)])
-    return people.filter(pc.invert(pc.is_in(people.column(c.USER), erased.column(c.USER)))) if len(erased) else people
 
 
 def _in_source_order(table: ir.Table) -> pa.Table:

@@ -23,6 +23,8 @@ from pipelines.artifacts import file_digest, seal, stage_key, write_json
 from pipelines.check import Fault, inspect
 from pipelines.contracts import Audited, Document, Landed, LandedDay, Origin, Published
 from pipelines.days import split_days
+from pipelines.erasure.exclusion import Exclusion
+from pipelines.erasure.reading import known_users, without_erased
 from pipelines.errors import DataError, LakeConflict
 from pipelines.lake import DAY, Lake, Partition, midnight, spans
 from pipelines.lake_audit import AuditSettings, checks
@@ -31,6 +33,7 @@ from pipelines.progress import log
 from pipelines.shop_spec import ColumnNames, ShopSpec
 from pipelines.source import Source
 from pipelines.tables import WRITTEN, normalised
+from serving.erased import ErasureLog
 
 SPEC_FILE = "spec.json"
 CHECKS_FILE = "checks.json"
@@ -51,6 +54,7 @@ class LandSettings(Document):
 
 def land(
     source: str, day: date, spec: ShopSpec, lake: Lake, settings: LandSettings, root: Path, landing: Path | None = None,
+    erasures: ErasureLog | None = None,
 ) -> Landed:
     """Write a day of a source aside, with the catalogue and the earlier days that are to be opened again.
 
@@ -62,21 +66,27 @@ def land(
         settings: how many days are compared.
         root: artefact root; the sealed folder holds `events/DAY.parquet`, `items.parquet` and perhaps `users.parquet`.
         landing: landing folder of the online process, if its events are to be taken in.
+        erasures: of the shop; who was erased is left out, and an earlier day that still holds them is opened again.
 
     Raises:
+        ErasedMeanwhile: somebody was erased while the source was read; another try leaves them out.
         DataError: the days break the data contract; every fault is in the message.
         VitrineError: the source changed while it was read; another try helps.
     """
+    exclusion = Exclusion(erasures)
     first = day - settings.late_days * DAY
     known = {earlier: lake.latest(earlier) for earlier in lake.days() if first <= earlier <= day}
     with open_days(source, first, day, spec, landing) as opened:
         looked_at = {str(one): [found.revision, found.events] for one, found in known.items() if found}
-        key = stage_key("land", opened.source.fingerprint(), str(day), spec, settings, looked_at, str(lake.folder))
-        return seal(Landed, root, "land", key, partial(_land, opened, first, day, spec, lake, known))
+        key = stage_key("land", opened.source.fingerprint(), str(day), spec, settings, looked_at, str(lake.folder),
+                        exclusion.digest)
+        return seal(Landed, root, "land", key, partial(_land, opened, first, day, spec, lake, known, exclusion),
+                    exclusion.require_unchanged)
 
 
 def _land(
-    opened: Slice, first: date, day: date, spec: ShopSpec, lake: Lake, known: dict[date, Partition | None], folder: Path
+    opened: Slice, first: date, day: date, spec: ShopSpec, lake: Lake, known: dict[date, Partition | None],
+    exclusion: Exclusion, folder: Path,
 ) -> dict[str, Any]:
     source = opened.source
     report = inspect(source, spec, midnight(day + DAY))
@@ -87,22 +97,25 @@ def _land(
                         f"{day}:\n" + "\n".join(f"  {fault}" for fault in errors))
     for fault in faults:
         log.warning("land: %s", fault)
+    users = None
     for name in (c.ITEMS, c.USERS):
         table = normalised(source, name, spec)
         if table is not None:
-            write_rows(table.mutate(**{c.ROW: ibis.row_number()}).order_by(c.ROW).drop(c.ROW).to_pyarrow(),
-                       folder / f"{name}.parquet")
+            rows = table.mutate(**{c.ROW: ibis.row_number()}).order_by(c.ROW).drop(c.ROW).to_pyarrow()
+            if name == c.USERS:
+                rows = known_users(rows, exclusion)
+                users = len(rows)
+            write_rows(rows, folder / f"{name}.parquet")
     events = normalised(source, c.EVENTS, spec)
     if events is None:
         raise AssertionError("a source without events passed the check")
     events = events.drop(WRITTEN) if WRITTEN in events.columns else events
-    days = _write_days(source, events, day, known, lake, folder)
+    days = _write_days(source, without_erased(source, events, exclusion), day, known, lake, exclusion, folder)
     opened.hold()
     write_json(folder / SPEC_FILE, spec.model_copy(update={"columns": ColumnNames()}))  # names are ours from here on
-    users = source.table(c.USERS)
     return {"source": source.name, "lake": str(lake.folder), "day": day, "known_at": midnight(day + DAY),
             "first_day": first, "days": tuple(days), "items": report.tables[c.ITEMS].rows,
-            "users": None if users is None else report.tables[c.USERS].rows, "left_out": opened.left_out}
+            "users": users, "left_out": opened.left_out}
 
 
 def _is_quiet(fault: Fault) -> bool:
@@ -110,7 +123,8 @@ def _is_quiet(fault: Fault) -> bool:
 
 
 def _write_days(
-    source: Source, events: ir.Table, day: date, known: dict[date, Partition | None], lake: Lake, folder: Path
+    source: Source, events: ir.Table, day: date, known: dict[date, Partition | None], lake: Lake, exclusion: Exclusion,
+    folder: Path,
 ) -> list[LandedDay]:
     """Write the day, and of the earlier ones in the lake those that are otherwise here; in order."""
     events = events.mutate(**{c.ROW: ibis.row_number()}).order_by(c.TIME, c.ROW).drop(c.ROW)
@@ -125,13 +139,13 @@ def _write_days(
         before = known.get(one)
         model = before or like
         landed = _write_day(conformed(rows, pq.read_schema(lake.path(model.events))) if model else rows, one, before,
-                            one == day, lake, folder)
+                            one == day, lake, exclusion, folder)
         found += [landed] if landed else []
     return sorted(found, key=lambda landed: landed.day)
 
 
 def _write_day(
-    rows: pa.Table, day: date, before: Partition | None, is_asked: bool, lake: Lake, folder: Path
+    rows: pa.Table, day: date, before: Partition | None, is_asked: bool, lake: Lake, exclusion: Exclusion, folder: Path
 ) -> LandedDay | None:
     path = folder / c.EVENTS / f"{day}.parquet"
     write_rows(rows, path)
@@ -139,7 +153,15 @@ def _write_day(
         path.unlink()
         return None
     return LandedDay(day=day, events=len(rows), replaces=before.revision if before else None,
-                     events_before=before.rows if before else 0)
+                     events_before=_rows_to_keep(before, lake, exclusion) if before else 0)
+
+
+def _rows_to_keep(before: Partition, lake: Lake, exclusion: Exclusion) -> int:
+    """Events of a revision without those of people erased since: these are no loss."""
+    if not exclusion.erased.number:
+        return before.rows
+    held = pq.read_table(lake.path(before.events), columns=[c.USER, c.TIME]).to_pandas()
+    return before.rows - int(exclusion.events(held).sum())
 
 
 def conformed(rows: pa.Table, known: pa.Schema) -> pa.Table:

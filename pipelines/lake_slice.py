@@ -50,7 +50,7 @@ def open_days(source: str, first: date, last: date, spec: ShopSpec, landing: Pat
         first, last: days of UTC, both included.
         spec: the shop's specification.
         landing: landing folder of the online process (serving/landing.py). An event that was laid down twice counts
-            once, by its id; events of shoppers who were to be forgotten since do not count.
+            once, by its id.
 
     Raises:
         DataError, VitrineError: as `open_source`.
@@ -135,17 +135,11 @@ def _read_landed(engine: Backend, landing: Path, between: Between) -> None:
             SELECT *, row_number() OVER (PARTITION BY event_id ORDER BY filename, file_row_number) AS copy
             FROM read_parquet({events}, hive_partitioning = false, filename = true, file_row_number = true))
         WHERE copy = 1 AND {_inside('"timestamp"', between)} ORDER BY filename, file_row_number""")
-    erasures = _parts(landing / "erasures", None)
-    if erasures:
-        engine.raw_sql(f"""
-            DELETE FROM landed WHERE EXISTS (
-                SELECT 1 FROM read_parquet({erasures}, hive_partitioning = false) AS erased
-                WHERE erased.user_id = landed.user_id AND erased."timestamp" >= landed."timestamp")""")
 
 
-def _parts(folder: Path, since: datetime | None) -> str:
+def _parts(folder: Path, since: datetime) -> str:
     """Sealed files of a landed table that arrived on the day of `since` or later, as a list of SQL; "" for none."""
-    first = "" if since is None else f"day={since:%Y-%m-%d}"
+    first = f"day={since:%Y-%m-%d}"
     found = [path for path in sorted(folder.glob("day=*/*.parquet"))
              if path.parent.name >= first and not path.name.startswith(".")]
     return f"[{', '.join(_quoted(str(path)) for path in found)}]" if found else ""

@@ -43,13 +43,15 @@ class IngestParams(Document):
 def _land(_: None, params: IngestParams, origin: Origin, places: Settings) -> Landed:
     from pipelines.lake import Lake
     from pipelines.lake_ingest import LandSettings, land
+    from pipelines.releases.opening import open_store
     from pipelines.shop_spec import load_spec
 
     lake = Lake.make(places.lake_of(params.shop), params.shop)
     landing = places.landing_of(params.shop)
     return land(params.source, params.day, load_spec(params.source, params.spec), lake,
                 LandSettings(late_days=params.late_days), places.artifacts,
-                landing if params.landing and landing.is_dir() else None)
+                landing if params.landing and landing.is_dir() else None,
+                open_store(places.of_shop(params.shop)).erasures)
 
 
 def _audit(landed: Landed, params: IngestParams, origin: Origin, places: Settings) -> Audited:

@@ -11,6 +11,7 @@ import pytest
 from pipelines.columns import EVENTS
 from pipelines.errors import DataError, VitrineError
 from pipelines.lake_slice import open_days
+from pipelines.releases.opening import open_store
 from pipelines.settings import Settings
 from pipelines.shop_spec import ShopSpec
 from serving.landing import LandingFolder
@@ -150,16 +151,23 @@ def test_mostly_unknown_items_are_refused(tmp_path: Path, places: Settings) -> N
         ingest(shop, march(1), places)
 
 
-def test_who_is_to_be_forgotten_does_not_come_into_the_lake(tmp_path: Path, places: Settings) -> None:
+def test_who_was_erased_does_not_come_into_the_lake_and_leaves_the_days_that_are_looked_at_again(
+    tmp_path: Path, places: Settings
+) -> None:
     shop = write_kiosk(tmp_path, log_of(3))
     landed(places, "2026-03-01T07:00:01Z", event(1, "gone", "y", "2026-03-01T07:00:00Z"),
            event(2, "gone", "y", "2026-03-01T09:00:00Z"), event(3, "stays", "y", "2026-03-01T10:00:00Z"))
-    folder = LandingFolder(places.landing_of(SHOP))
-    folder.add_erasure(["gone"], int(datetime(2026, 3, 1, 8, tzinfo=UTC).timestamp() * 1_000_000))
-    folder.seal()
     ingest(shop, march(1), places)
+    assert seen(places, 1) == ["-", "-", "e1", "e2", "e3", "-", "-"]
+    erasures = open_store(places.of_shop(SHOP)).erasures
+    erasures.erase(["gone"], at=datetime(2026, 3, 1, 8, tzinfo=UTC), actor="tester", reason="request")
     # What the same name did after it was forgotten is of somebody who came anew.
+    assert ingest(shop, march(2), places).reopened.keys() == {march(1)}
     assert seen(places, 1) == ["-", "-", "e2", "e3", "-", "-"]
+    # The shop's own rows likewise.
+    erasures.erase(["u1"], at=datetime(2026, 3, 4, tzinfo=UTC), actor="tester", reason="request")
+    assert ingest(shop, march(3), places).reopened.keys() == {march(1), march(2)}
+    assert "u1" not in set(pd.read_parquet(lake_of(places).path(lake_of(places).latest(march(3)).events))["user_id"])
 
 
 def test_the_landing_alone_is_enough_beside_a_catalogue(tmp_path: Path, places: Settings) -> None:
