@@ -141,7 +141,7 @@ def test_a_session_store_that_is_down_costs_the_memory_and_no_answer(service: Se
 
 def test_a_forgotten_user_has_no_conversation(service: Service, ask: Ask) -> None:
     ask("red shoes")
-    service.forget("session")
+    service.forget("session", "tester", "request")
     assert not ask("cheaper").is_follow_up
 
 
@@ -177,7 +177,7 @@ SAID = (
 def test_any_conversation_keeps_what_it_says(
     service: Service, texts: list[str], bounds: Range | None, k: int
 ) -> None:
-    service.forget("talk")
+    service.shoppers.sessions.forget("talk")  # the one before
     catalogue = Catalogue(recommender(True).bundle)
     prices = catalogue.numbers("price")
     for text in texts:
