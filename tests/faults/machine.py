@@ -71,6 +71,7 @@ class Shop(RuleBasedStateMachine):
         self.log: list[Release] = []  # as it was seen last
         self.refusals = 0
         self.erased: set[str] = set()
+        self.fallen_erasures = 0
         self.watched = self.reader.erasures.read()
         COUNTS["examples"] += 1
 
@@ -237,12 +238,14 @@ class Shop(RuleBasedStateMachine):
         assert not {fate.bundle for fate in removed} & set(bundles[: previous + 1]), "removed what had to stay"
         COUNTS["bundles removed"] += len(removed)
 
+    @precondition(lambda self: len(self.erased) < 2)  # a few will do: the rest of the steps is for releases
     @rule(user=st.sampled_from(USERS))
     def erase(self, user: str) -> None:
         self._erase(user)
         self.erased.add(user)
         COUNTS["erasures"] += 1
 
+    @precondition(lambda self: self.fallen_erasures < 2)
     @rule(user=st.sampled_from(USERS), step=st.integers(0, STEPS // 3))
     def kill_an_erasure(self, user: str, step: int) -> None:
         """It may stand or not; whoever asked for it was not told that it does."""
@@ -251,6 +254,7 @@ class Shop(RuleBasedStateMachine):
             self._erase(user)
 
         _, status = os.waitpid(forked(fated), 0)
+        self.fallen_erasures += 1
         COUNTS["erasures killed"] += os.WIFSIGNALED(status)
 
     def _erase(self, user: str) -> None:
