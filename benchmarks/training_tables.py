@@ -28,9 +28,9 @@ _WARMUP = 2  # steps
 class Tables(tfrs.Model):  # type: ignore[misc]
     """Nothing but two tables and the retrieval task: what a step costs beyond them is next to nothing."""
 
-    def __init__(self, rows: int, dimension: int) -> None:
+    def __init__(self, users: int, items: int, dimension: int) -> None:
         super().__init__()
-        self.users, self.items = (tf.keras.layers.Embedding(rows, dimension) for _ in range(2))
+        self.users, self.items = (tf.keras.layers.Embedding(rows, dimension) for rows in (users, items))
         self.task = tfrs.tasks.Retrieval()
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -60,9 +60,9 @@ def tables_alone(steps: int, dimension: int = 64, rows: int = ROWS, batch: int =
     sides = []
     for name, optimizer in (("Adagrad on sparse rows", tf.keras.optimizers.legacy.Adagrad(0.1)),
                             ("dense Adam", tf.keras.optimizers.Adam(1e-3))):
-        model = Tables(rows, dimension)
+        model = Tables(rows, rows, dimension)
         model.compile(optimizer=optimizer)
-        seconds = fastest(_step(model), pairs, _WARMUP)
+        seconds = fastest(compiled_step(model), pairs, _WARMUP)
         sides.append(Side(name, batch, seconds, f"the fastest of {steps} steps of {batch} pairs"))
     return Comparison(f"Two tables of {rows:,} rows and nothing else", sides[0], sides[1], target=100)
 
@@ -104,13 +104,13 @@ def whole_training(
         model.compile(optimizer=plain.optimizer if kind is TwoTower else adam)
         model.sparse_optimizer = plain.sparse_optimizer
         chosen = list(_first(Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_met=False), steps + _WARMUP))
-        seconds = fastest(_step(model), chosen, _WARMUP)
+        seconds = fastest(compiled_step(model), chosen, _WARMUP)
         positions = round(float(np.mean([len(batch["target_item"]) for batch in chosen])))
         sides.append(Side(name, positions, seconds, f"the fastest of {steps} steps of {positions:,} targets"))
     return Comparison(f"Whole training with two tables of {rows:,} rows", sides[0], sides[1], target=None)
 
 
-def _step(model: tfrs.Model) -> Callable[[Any], float]:
+def compiled_step(model: tfrs.Model) -> Callable[[Any], float]:
     """The model's training step, compiled; it returns the loss, and so not before its work is done."""
     step = tf.function(model.train_step, reduce_retracing=True)
     return lambda inputs: float(step(inputs)["loss"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
+from pydantic import ValidationError
 
 from pipelines.errors import SettingsError
 from pipelines.settings import load_settings
@@ -19,21 +20,35 @@ def serve(
     host: Annotated[str, typer.Option(help="Address; others than the loopback need keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     threads: Annotated[int, typer.Option(min=1, max=64, help="That answer at once.")] = 4,
+    storefront: Annotated[bool | None, typer.Option(
+        help="Pages for people at /, which need no key. Default: only where nobody needs one.")] = None,
+    name: Annotated[str, typer.Option(help="Of the shop, on its pages.")] = "Vitrine",
+    currency: Annotated[str | None, typer.Option(help="ISO 4217 code of the prices, such as EUR.")] = None,
+    personas: Annotated[int, typer.Option(
+        min=0, max=26, help="Histories of the release's panel that a visitor may shop with; 0 for a public shop.")] = 4,
 ) -> None:
     """Answer over HTTP from the live release, and follow the release log; ends on Ctrl-C.
 
     The session store is VITRINE_SESSIONS (a file, or redis://), keys of clients are in the file VITRINE_API_KEYS,
     events are laid down in VITRINE_LANDING for the next ingest. /openapi.json describes all routes.
 
-    Example: `vitrine serve --port 8000`
+    Example: `vitrine serve --port 8000 --currency EUR`
     """
     from pipelines.serve import serve as run
     from serving.api.settings import ApiSettings
+    from serving.storefront.settings import StorefrontSettings
 
     access = logging.getLogger("vitrine.access")
     access.propagate = False  # its lines are JSON, for programs
     access.addHandler(logging.StreamHandler(sys.stdout))
-    run(load_settings(), shop, host, port, ApiSettings(threads=threads))
+    places = load_settings()
+    pages = None
+    if storefront if storefront is not None else places.api_keys is None:
+        try:
+            pages = StorefrontSettings(name=name, currency=currency, personas=personas)
+        except ValidationError as error:
+            raise SettingsError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+    run(places, shop, host, port, ApiSettings(threads=threads), pages)
 
 
 @app.command()

@@ -54,6 +54,12 @@ class BundleRefused(CorruptArtifact):
     is_retryable = False
 
 
+class BundleAbsent(BundleRefused):
+    """A store does not hold the bundle that a release names. It may still arrive, or be restored."""
+
+    is_retryable = True
+
+
 class ReleaseConflict(VitrineError):
     """Somebody released since this challenger was judged: judge it again against the new parent."""
 

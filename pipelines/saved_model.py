@@ -190,7 +190,7 @@ def _named(attributes: Iterable[Any]) -> Iterator[bytes]:
         for function in (value.function, *value.list.functions):
             if function.name:
                 yield function.name
-                waiting += function.attributes
+            waiting += function.attributes
 
 
 def _refusal(folder: Path, fault: str) -> CorruptArtifact:

@@ -22,6 +22,8 @@ from serving.live import Live
 from serving.live_status import LiveSettings
 from serving.service import Service
 from serving.sessions.opening import open_sessions
+from serving.storefront.router import storefront_router
+from serving.storefront.settings import StorefrontSettings
 
 log = logging.getLogger("vitrine.serve")
 _CONNECTIONS = 512  # beyond it the server itself answers 503
@@ -39,8 +41,10 @@ class Process:
 
 
 @contextmanager
-def opened(places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings) -> Iterator[Process]:
-    """The process of a shop, following its release log; closed on leaving.
+def opened(
+    places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings, storefront: StorefrontSettings | None,
+) -> Iterator[Process]:
+    """The process of a shop, following its release log; closed on leaving. Without `storefront` it has no pages.
 
     Raises:
         SettingsError: there is no such shop, or the file of keys is none.
@@ -57,10 +61,13 @@ def opened(places: Settings, shop: str | None, api: ApiSettings, live: LiveSetti
         closing.enter_context(Housekeeping(sessions, landing))
         following = closing.enter_context(Live(store, live, renew=leases))
         service = Service(following, sessions, landing=landing)
-        yield Process(name, create_app(service, api, keys), service, keys)
+        pages = [storefront_router(service, storefront)] if storefront is not None else []
+        yield Process(name, create_app(service, api, keys, pages), service, keys)
 
 
-def serve(places: Settings, shop: str | None, host: str, port: int, api: ApiSettings) -> None:
+def serve(
+    places: Settings, shop: str | None, host: str, port: int, api: ApiSettings, storefront: StorefrontSettings | None,
+) -> None:
     """Serve until the process is told to end.
 
     Raises:
@@ -68,7 +75,7 @@ def serve(places: Settings, shop: str | None, host: str, port: int, api: ApiSett
     """
     import uvicorn
 
-    with opened(places, shop, api, LiveSettings()) as process:
+    with opened(places, shop, api, LiveSettings(), storefront) as process:
         check_host(host, process.keys)
         status = process.service.live.status()
         answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"

@@ -54,10 +54,8 @@ def _client(places: Settings) -> Iterator[MlflowClient]:
         mlflow.set_registry_uri(uri)
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, SQLAlchemyError, TimeoutError, ConnectionError) as error:
-        raise TrackingError(
-            f"MLflow at {uri} failed: {error}. See that it runs and that MLFLOW_TRACKING_URI names it, "
-            "then run this stage again: it resumes the run it began"
-        ) from error
+        raise TrackingError(f"MLflow at {uri} failed: {error}. See that it runs and that MLFLOW_TRACKING_URI names it, "
+                            "then run this stage again: it resumes the run it began") from error
 
 
 def _experiment(client: MlflowClient, places: Settings) -> entities.Experiment:
@@ -111,10 +109,8 @@ def _log(
 ) -> None:
     """Parameters, metrics by step and tags; `link` ties the metrics to a model and a data set."""
     run_id, time = run.info.run_id, run.info.start_time
-    metrics = [
-        entities.Metric(name, value, time, step, run_id=run_id, **(link or {}))
-        for step, values in points for name, value in numbers(values).items()
-    ]
+    metrics = [entities.Metric(name, value, time, step, run_id=run_id, **(link or {}))
+               for step, values in points for name, value in numbers(values).items()]
     settings = [entities.Param(name, value) for name, value in texts(params).items()]
     labels = [entities.RunTag(name, value) for name, value in tags.items()]
     # MLflow takes at most 1,000 metrics, 100 parameters and 100 tags at once.
@@ -252,8 +248,8 @@ def stage_run(
     `record_retrain` does, and so do the functions below.
     """
     with _client(places) as client:
-        record = StageRecord(stage, params, metrics, (), tags or {}, artifacts)
-        _stage(client, client.get_run(registered.run_id), record)
+        _stage(client, client.get_run(registered.run_id),
+               StageRecord(stage, params, metrics, (), tags or {}, artifacts))
 
 
 def search_run(study: StageRecord, trials: Sequence[StageRecord], places: Settings) -> str:
@@ -261,13 +257,12 @@ def search_run(study: StageRecord, trials: Sequence[StageRecord], places: Settin
 
     Name and parameters are the identity of the study and of a trial. Raises as `record_retrain` does.
     """
-    with _client(places) as client:
-        experiment_id = _experiment(client, places).experiment_id
-        with _run(client, experiment_id, digest_of([study.name, texts(study.params)]), study.name) as run:
-            _log_stage(client, run, study)
-            for trial in trials:
-                _stage(client, run, trial)
-            return str(run.info.run_id)
+    key = digest_of([study.name, texts(study.params)])
+    with _client(places) as client, _run(client, _experiment(client, places).experiment_id, key, study.name) as run:
+        _log_stage(client, run, study)
+        for trial in trials:
+            _stage(client, run, trial)
+        return str(run.info.run_id)
 
 
 def tag(registered: Registered | Release, tags: Mapping[str, str], places: Settings) -> None:

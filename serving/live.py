@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from pipelines.errors import BundleRefused, CorruptArtifact, NothingLive, VitrineError
+from pipelines.errors import BundleAbsent, BundleRefused, CorruptArtifact, NothingLive, VitrineError
 from serving.live_status import LiveSettings, Refused, Status
 from serving.recommender import Recommender
 from serving.rehearsal import Rehearsal
@@ -178,6 +178,9 @@ class Live:
         began = time.monotonic()
         try:
             recommender = self._open(release)
+        except BundleAbsent as error:
+            # A network file system may show the record before it shows the folder.
+            return self._put_off(number, later, error)
         except BundleRefused as error:
             self._refused[number] = Refused(number=number, bundle=release.bundle, reason=str(error),
                                             at=datetime.now(UTC))
@@ -186,14 +189,18 @@ class Live:
             log.error("live: release %d is refused: %s", number, error)
             return f"release {number} was refused: {error}"
         except Exception as error:
-            wait_s = min(2 * later.wait_s, _RETRIES_S[1]) if later else _RETRIES_S[0]
-            reason = f"release {number} cannot be opened: {type(error).__name__}: {error}"
-            self._later[number] = _Later(time.monotonic() + wait_s, wait_s, reason)
-            known = isinstance(error, VitrineError | OSError | MemoryError)
-            log.warning("live: %s; again in %g s", reason, wait_s, exc_info=None if known else error)
-            return reason
+            return self._put_off(number, later, error)
         self._swap(Served(release, recommender, datetime.now(UTC), time.monotonic() - began))
         return None
+
+    def _put_off(self, number: int, later: _Later | None, error: Exception) -> str:
+        """Try a release again after a while; the reason that it waits for."""
+        wait_s = min(2 * later.wait_s, _RETRIES_S[1]) if later else _RETRIES_S[0]
+        reason = f"release {number} cannot be opened: {type(error).__name__}: {error}"
+        self._later[number] = _Later(time.monotonic() + wait_s, wait_s, reason)
+        known = isinstance(error, VitrineError | OSError | MemoryError)
+        log.warning("live: %s; again in %g s", reason, wait_s, exc_info=None if known else error)
+        return reason
 
     def _open(self, release: Release) -> Recommender:
         """The bundle of a release, checked and warm; at once where it is still open."""
@@ -203,10 +210,6 @@ class Live:
             return self._kept[release.bundle]
         self._hold(release.bundle)
         folder = self.store.bundle_path(release.bundle)
-        if not folder.is_dir():
-            # A network file system may show the record before it shows the folder.
-            raise CorruptArtifact(f"{folder} is not there, though release {release.number} names it; restore it from "
-                                  "a backup of the store")
         if self._rehearsal is not None:
             self._rehearsal.rehearse(folder, release.bundle, self.settings.bounds)
         return open_bundle(folder, release.bundle, self.settings.bounds)

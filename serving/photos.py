@@ -42,6 +42,10 @@ class Photos:
             raise ValueError(f"{PHOTOS} holds a picture of {sizes.max():,} bytes, at most {MOST_BYTES:,} are shown")
         return cls(folder / PHOTOS, offsets)
 
+    def has(self, row: int) -> bool:
+        """Whether the item has a picture."""
+        return bool(self.offsets[row] < self.offsets[row + 1])
+
     def of(self, row: int) -> bytes | None:
         """The picture of an item in WebP; None where it has none.
 

@@ -182,6 +182,14 @@ class Service:
             label_columns=view.catalogue.label_columns, number_columns=view.catalogue.number_columns,
             search=bundle.doors.search.closed, pictures=bundle.doors.pictures.closed)
 
+    def view(self) -> ReleaseView:
+        """What the live release holds, for pages that show it.
+
+        Raises:
+            NothingLive: nothing was promoted yet.
+        """
+        return self.views.of(self.live.served())
+
     def query_vector(self, view: ReleaseView, text: str) -> Floats:
         """Vector [D + S] of typed words.
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import MANIFEST, digest_of
-from pipelines.errors import BundleRefused, SettingsError, StoreUnreachable
+from pipelines.errors import BundleAbsent, BundleRefused, SettingsError, StoreUnreachable
 from serving.bundle_files import DEFAULT_BOUNDS, KNOWN, check_files
 from serving.release import DIGEST
 from serving.storage import Storage
@@ -68,7 +68,8 @@ class Shelf:
         """A folder of this machine with the bundle, checked to the byte; fetched where it has to be.
 
         Raises:
-            BundleRefused: the store does not hold it, or what it holds is not that bundle.
+            BundleAbsent: the store does not hold it.
+            BundleRefused: what it holds is not that bundle.
             StoreUnreachable: it cannot be read, or there is no space for it; a retry may help.
         """
         folder = self._storage.local(_folder(digest))
@@ -214,8 +215,8 @@ class Shelf:
             list(pool.map(fetch, files))
         (target / MANIFEST).write_bytes(self._storage.read(f"{_folder(digest)}/{MANIFEST}"))
 
-    def _absent(self, digest: str) -> BundleRefused:
-        return BundleRefused(f"{self._storage.root} does not hold bundle {digest}; add it before releasing it, or roll "
+    def _absent(self, digest: str) -> BundleAbsent:
+        return BundleAbsent(f"{self._storage.root} does not hold bundle {digest}; add it before releasing it, or roll "
                              "back to a release whose bundle is still there")
 
 

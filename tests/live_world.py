@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.artifacts import MANIFEST, digest_of, read_json
 from serving.live import Served
 from serving.recommender import Recommendation
+from serving.shelf import BUNDLES
 from serving.store import Release, ReleaseStore
 from tests.release_world import AS_OF, NO_TOKENS, NOW_US, history_of
 from tests.serving.conftest import make_bundle, seal_bundle
@@ -59,8 +60,8 @@ class LiveShop:
             model_version="1")
 
     def inside(self, digest: str) -> Path:
-        """Where the store holds a bundle."""
-        return self.store.bundle_path(digest)
+        """Where the store holds a bundle, whether or not it is whole."""
+        return self.root / "store" / BUNDLES / digest
 
 
 def digest_in(folder: Path) -> str:

@@ -80,19 +80,19 @@ def write_snapshot(folder: Path) -> dict[str, Any]:
             "valid_targets": 0, "test_targets": 0}
 
 
-def user_tower(event_types: int = 1) -> bytes:
-    """The LiteRT model: visits summed over the slots, times the identity, and a bias of 0, 0, 0, 0, 1."""
+def user_tower(event_types: int = 1, visits: int = VISITS, groups: int = GROUPS, user_slots: int = 1) -> bytes:
+    """The LiteRT model: visits summed over the slots, times the identity, and a bias of 0, ..., 0, 1."""
     widths: dict[str, tuple[list[int], int]] = {
-        "visits": ([VISITS, GROUPS], 0), "counts": ([VISITS], 0), "types": ([VISITS, event_types], 0),
-        "gaps": ([VISITS], 2), "wait": ([], 2), "user": ([1], 2),
+        "visits": ([visits, groups], 0), "counts": ([visits], 0), "types": ([visits, event_types], 0),
+        "gaps": ([visits], 2), "wait": ([], 2), "user": ([user_slots], 2),
     }
     tensors = [_tensor(name, [1, *shape], kind, 0, [-1, *shape]) for name, (shape, kind) in widths.items()]
-    kernel = np.eye(GROUPS + 1, GROUPS, dtype=np.float32)
-    bias = np.eye(GROUPS + 1, dtype=np.float32)[GROUPS]
+    kernel = np.eye(groups + 1, groups, dtype=np.float32)
+    bias = np.eye(groups + 1, dtype=np.float32)[groups]
     constants = [np.array([1], np.int32), kernel, bias]
     tensors += [
-        _tensor("axis", [1], 2, 1), _tensor("kernel", [GROUPS + 1, GROUPS], 0, 2), _tensor("bias", [GROUPS + 1], 0, 3),
-        _tensor("summed", [1, GROUPS], 0, 0, [-1, GROUPS]), _tensor("vector", [1, GROUPS + 1], 0, 0, [-1, GROUPS + 1]),
+        _tensor("axis", [1], 2, 1), _tensor("kernel", [groups + 1, groups], 0, 2), _tensor("bias", [groups + 1], 0, 3),
+        _tensor("summed", [1, groups], 0, 0, [-1, groups]), _tensor("vector", [1, groups + 1], 0, 0, [-1, groups + 1]),
     ]
     reducer, dense = lite.ReducerOptionsT(keepDims=False), lite.FullyConnectedOptionsT()
     operators = [

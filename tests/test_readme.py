@@ -20,12 +20,20 @@ PROGRAMS = ("vitrine", ".venv/bin/vitrine")
 def shell_lines(document: Path) -> Iterator[list[str]]:
     """The words of every command in the document's shell blocks; comments, prompts and assignments are left out."""
     for block in re.findall(r"^```(?:sh|bash|shell)\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
+        command = ""
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            command += line
+            try:
+                words = shlex.split(command, comments=True)
+            except ValueError:  # a quotation that goes on in the next line
+                command += "\n"
+                continue
+            command = ""
             while words and re.fullmatch(r"\w+=.*", words[0]):
                 words = words[1:]
             if words:
                 yield words
+        assert not command, f"{document.name}: a quotation is never closed in {command!r}"
 
 
 def commands(*programs: str) -> list[tuple[str, list[str]]]:

@@ -23,6 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 IMAGE_PATH = "/v1/search/image"
+UPLOADS = frozenset({IMAGE_PATH, "/search/picture"})  # the storefront's is a form
 # Answered however much there is to do: what watches the process must see it.
 UNBOUNDED = frozenset({"/health", "/ready", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -93,7 +94,7 @@ class Guard:
         Raises:
             Refused: it is too large, or did not arrive in time.
         """
-        most = self.settings.max_image if scope["path"] == IMAGE_PATH else self.settings.max_body
+        most = self.settings.max_image if scope["path"] in UPLOADS else self.settings.max_body
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         if declared.isdigit() and int(declared) > most:
             raise _too_large(most)

@@ -36,6 +36,8 @@ class Serving:
 
     def __init__(self, home: Path) -> None:
         self.home, self.port = home, free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.clients: list[httpx.Client] = []
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
         self.environment |= {"VITRINE_HOME": str(home), "PYTHONWARNINGS": "ignore"}
 
@@ -46,6 +48,7 @@ class Serving:
                 [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(self.port)],
                 env=self.environment | environment, stdout=output, stderr=subprocess.STDOUT)
         client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        self.clients.append(client)
         until = time.monotonic() + 300  # a busy machine
         while True:
             try:
@@ -71,7 +74,9 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     running = Serving(tmp_path)
     running.shop = shop
     yield running
-    if running.process.poll() is None:
+    for client in running.clients:
+        client.close()
+    if running.process is not None and running.process.poll() is None:
         running.process.kill()
         running.process.wait()
 

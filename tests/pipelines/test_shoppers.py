@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines.artifacts import read_json
 from pipelines.contracts import Ingested, Snapshot, Window
 from pipelines.errors import DataError
 from pipelines.features import FeatureSettings, features
@@ -16,6 +17,7 @@ from pipelines.shoppers import shoppers
 from pipelines.snapshot import SnapshotData
 from serving.bundle import Bundle, write_bundle
 from serving.bundle_files import INDEX_CONFIG
+from tests.release_world import user_tower
 from tests.serving.conftest import seal_bundle
 from tests.world import write_world
 
@@ -27,9 +29,11 @@ def bundle_of(snapshot: Snapshot, folder: Path) -> Bundle:
     """A bundle of a snapshot whose vectors nobody will ask for."""
     trained = folder / "trained"
     trained.mkdir(parents=True)
-    for name in ("item_vectors", "item_inputs"):
-        np.save(trained / f"{name}.npy", np.zeros((snapshot.items, 3), np.float32))
-    (trained / "user_tower.tflite").write_bytes(b"nothing that is opened here")
+    for name, width in (("item_vectors", 3), ("item_inputs", 2)):
+        np.save(trained / f"{name}.npy", np.zeros((snapshot.items, width), np.float32))
+    spec = read_json(Path(snapshot.path) / "spec.json")
+    tower = user_tower(len(spec["event_types"]), spec["visits"], groups=2, user_slots=spec["user_slots"])
+    (trained / "user_tower.tflite").write_bytes(tower)
     out = folder / "bundle"
     out.mkdir()
     write_bundle(out, trained, Path(snapshot.path), {})

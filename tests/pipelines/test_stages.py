@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
               "pictures": {"dimension": 8, "fine_filters": 16, "coarse_filters": 16, "patches": 2000}},
     "evaluate": {"ks": [10], "bootstrap_samples": 20},
     "index": {"recall_queries": 20},
-    "gate": {"min_recall": 0.001, "baseline_ratio": 0.01, "min_coverage": 0.0, "trial_histories": 3},
+    "gate": {"min_recall": 0.001, "baseline_ratio": 0.01, "min_coverage": 0.0, "trial_shoppers": 3},
 }
 KILLED = """
 import importlib, json, os, signal, sys

@@ -45,11 +45,16 @@ def until(condition, seconds: float = 20.0) -> float:
     return time.monotonic() - began
 
 
+def rehearsals() -> list[psutil.Process]:
+    """The processes that try bundles, among the servers of other tests."""
+    return [child for child in psutil.Process().children() if "serving.rehearsal" in child.cmdline()]
+
+
 def stands_ready(processes: int) -> None:
-    """Wait until this process has so many children, and these have nothing to do but wait: their imports are done."""
-    until(lambda: len(psutil.Process().children()) == processes, 60)
+    """Wait until there are so many, and these have nothing to do but wait: their imports are done."""
+    until(lambda: len(rehearsals()) == processes, 60)
     before = None
-    while (now := [sum(child.cpu_times()[:2]) for child in psutil.Process().children()]) != before:
+    while (now := [sum(child.cpu_times()[:2]) for child in rehearsals()]) != before:
         before = now
         time.sleep(1)
 
@@ -80,7 +85,8 @@ def test_a_commit_is_served_within_two_seconds(shop: LiveShop, is_rehearsed: boo
             took.append(until(lambda number=number: live.status().number == number))
             assert answered_by(live) == (number, number)
     print(f"effective {', '.join(f'{s:.2f}' for s in took)} s after the commit, rehearsed: {is_rehearsed}")
-    assert min(took) < 2  # the others may have met a machine that was busy
+    # Two seconds where a core is to be had; the other two commits may have met a busy moment.
+    assert min(took) < 2 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def test_a_rollback_to_what_is_still_open_takes_no_loading(shop: LiveShop) -> None:
@@ -216,7 +222,7 @@ def test_a_bundle_that_has_not_arrived_is_waited_for(shop: LiveShop) -> None:
     late = shop.release(2)
     shop.inside(late.bundle).rename(shop.root / "elsewhere")
     live.look()
-    assert "is not there, though release 2 names it" in (live.status().trouble or "")
+    assert "does not hold bundle" in (live.status().trouble or "")
     (shop.root / "elsewhere").rename(shop.inside(late.bundle))
     until(lambda: live.look() or live.status().number == 2)
 

@@ -64,6 +64,12 @@ def test_memory_without_end_is_not_given(rehearsal: Rehearsal, bundle_folder: Pa
         rehearsal.rehearse(bundle_folder, digest_in(bundle_folder), Bounds())
 
 
+def waiting() -> psutil.Process:
+    """The process that stands ready, among the servers of other tests."""
+    (child,) = [one for one in psutil.Process().children() if "serving.rehearsal" in one.cmdline()]
+    return child
+
+
 @pytest.mark.parametrize(("ended", "error", "fault"), [
     (signal.SIGSEGV, BundleRefused, "died of SIGSEGV"), (signal.SIGABRT, BundleRefused, "died of SIGABRT"),
     (signal.SIGKILL, VitrineError, "status -9.*tried again later"),  # the kernel's, for want of memory: not its fault
@@ -72,7 +78,7 @@ def test_how_it_ends_decides_whose_fault_it_is(
     rehearsal: Rehearsal, bundle_folder: Path, ended: signal.Signals, error: type[Exception], fault: str
 ) -> None:
     rehearsal.prepare()
-    (child,) = psutil.Process().children()
+    child = waiting()
     child.suspend()  # so that the signal comes while the bundle is its business
     threading.Timer(1, lambda: (child.send_signal(ended), child.resume())).start()
     with pytest.raises(error, match=fault) as caught:
@@ -83,7 +89,7 @@ def test_how_it_ends_decides_whose_fault_it_is(
 def test_one_that_hangs_is_ended(bundle_folder: Path) -> None:
     rehearsal = Rehearsal(1)
     rehearsal.prepare()
-    (child,) = psutil.Process().children()
+    child = waiting()
     child.suspend()
     with pytest.raises(VitrineError, match="did not open and answer within 1 s"):
         rehearsal.rehearse(bundle_folder, digest_in(bundle_folder), Bounds())
@@ -92,7 +98,7 @@ def test_one_that_hangs_is_ended(bundle_folder: Path) -> None:
 
 def test_one_that_was_ended_while_it_waited_is_replaced(rehearsal: Rehearsal, bundle_folder: Path) -> None:
     rehearsal.prepare()
-    (child,) = psutil.Process().children()
+    child = waiting()
     child.kill()
     time.sleep(0.2)
     rehearsal.rehearse(bundle_folder, digest_in(bundle_folder), Bounds())
@@ -100,7 +106,7 @@ def test_one_that_was_ended_while_it_waited_is_replaced(rehearsal: Rehearsal, bu
 
 def test_it_ends_with_whoever_started_it(rehearsal: Rehearsal) -> None:
     rehearsal.prepare()
-    (child,) = psutil.Process().children()
+    child = waiting()
     rehearsal._child.stdin.close()  # as the kernel closes it for a process that is gone
     assert child.wait(timeout=60) == 0
 
@@ -119,4 +125,4 @@ def test_a_serving_process_survives_what_ends_the_rehearsal(tmp_path: Path) -> N
         assert live.status().trouble is not None
         assert live.status().number == 1
         assert bundle_of(ask(live.served(), 1), 1) == 1
-    assert psutil.Process().children() == []
+    assert [one for one in psutil.Process().children() if "serving.rehearsal" in one.cmdline()] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = ("env", "run", "test", "up", "down", "lint", "lock", "clean", "help")
+WORDS = ("help", "env", "run", "serve", "test", "faults", "up", "down", "lint", "lock", "clean")
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
