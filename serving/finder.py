@@ -1,7 +1,7 @@
 """The best items under a condition: approximately where it lets much through, exactly where it does not.
 
 ScaNN knows no filter. What is asked of it beyond k grows as 1 / (share let through), and an exact scan costs as many
-inner products as items are let through; `plan` takes the cheaper of the two by what was measured of the condition.
+inner products as items are let through; `plan` takes the cheaper of the two for the condition that was measured.
 """
 
 import math
@@ -15,10 +15,10 @@ from serving.encoding import Floats
 from serving.retriever import ExactRetriever, Retriever, Rows, ScannRetriever, best
 
 How = Literal["approximate", "exact"]
-# Rows that an exact scan goes through in the time of one approximate search, and the most that is asked of one.
-EXACT_ROWS, MOST_FETCHED = 5_000, 2_000
+# Microseconds of one core, 200,000 vectors of 64 columns (docs/benchmarks.md): an inner product of a row that has to be
+# copied together first, one of a row among all, asking the index at all, and each row that is asked of it and scored.
+SCAN_US, PRODUCT_US, ASK_US, FETCH_US = 0.22, 0.02, 100.0, 0.6
 _FEW = 500  # rows that an index is asked for on top, rather than sorted out by a mask of all items
-_MANY = 4  # from one item in so many on, copying vectors together costs more than multiplying all
 _SPARE = 2.0  # asked for that many times the expected need: what a filter lets through is seldom spread evenly
 
 
@@ -39,9 +39,8 @@ def fetch_size(k: int, let_through: int, items: int) -> int:
 
 def plan(k: int, let_through: int, items: int) -> How:
     """Which search is the cheaper one for k of `let_through` of `items`."""
-    if let_through <= EXACT_ROWS or fetch_size(k, let_through, items) > MOST_FETCHED:
-        return "exact"
-    return "approximate"
+    scan = min(SCAN_US * let_through, PRODUCT_US * items)
+    return "exact" if scan <= ASK_US + FETCH_US * fetch_size(k, let_through, items) else "approximate"
 
 
 class Finder:
@@ -77,7 +76,7 @@ class Finder:
                 return Found(rows[0][kept][:k], scores[0][kept][:k], "approximate", let_through)
         if not let_through:
             return Found(np.zeros(0, np.int64), np.zeros(0, np.float32), "exact", 0)
-        if let_through > items // _MANY:
+        if SCAN_US * let_through > PRODUCT_US * items:
             products = self.vectors.products(vector[None])[0]
             products[~mask] = -np.inf
             return Found(*best(products, k), "exact", let_through)

@@ -32,11 +32,13 @@ def scann(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Find
 
 
 def test_the_plan_by_hand() -> None:
-    # Of a million, 5,000 are scanned; for 20 of 30,000 the index is asked for 2 * 20 / .03 + 20 = 1,354.
+    # Of a million, a scan of 5,000 takes 1,100 us; for 20 of them the index is asked for 2 * 20 * 200 + 20 = 8,020.
+    assert fetch_size(20, 5_000, 1_000_000) == 8_020
     assert plan(20, 5_000, 1_000_000) == "exact"
+    # 2 * 20 / .03 + 20 = 1,354 take 912 us, a scan of 30,000 takes 6,600.
     assert fetch_size(20, 30_000, 1_000_000) == 1_354
     assert plan(20, 30_000, 1_000_000) == "approximate"
-    # For 200 of them it would be asked for 13,534: the scan is cheaper.
+    # 200 of them are 13,534: 8,220 us.
     assert plan(200, 30_000, 1_000_000) == "exact"
     assert plan(20, 900_000, 1_000_000) == "approximate"
     assert fetch_size(20, 10, 100) == 100
@@ -44,9 +46,9 @@ def test_the_plan_by_hand() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0, 0.001, 0.01, 0.1, 0.4, 0.9, 1]), k=st.integers(1, 30),
-       buried=st.integers(0, 800), rows=st.sampled_from([10, 500, 5_000]))
+       buried=st.integers(0, 800), scan_us=st.sampled_from([0.22, 1e6]))
 def test_any_condition_finds_what_an_exact_scan_finds(
-    scann: Finder, vectors: np.ndarray, seed: int, share: float, k: int, buried: int, rows: int
+    scann: Finder, vectors: np.ndarray, seed: int, share: float, k: int, buried: int, scan_us: float
 ) -> None:
     random = np.random.default_rng(seed)
     query = random.normal(size=8).astype(np.float32)
@@ -56,7 +58,8 @@ def test_any_condition_finds_what_an_exact_scan_finds(
     scores = np.where(free, vectors @ query, -np.inf)
     right = np.argsort(-scores, kind="stable")[: min(k, int(free.sum()))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "EXACT_ROWS", rows)
+        patch.setattr(module, "SCAN_US", scan_us)
+        patch.setattr(module, "PRODUCT_US", scan_us)
         for condition in (mask, None) if share == 1 else (mask,):
             found = scann.find(query, k, condition, never)
             assert found.rows.tolist() == right.tolist()
@@ -67,10 +70,12 @@ def test_any_condition_finds_what_an_exact_scan_finds(
 
 
 def test_both_ways_are_taken(scann: Finder, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EXACT_ROWS", 200)
+    # A scan of 20 rows costs what asking for nothing costs.
+    monkeypatch.setattr(module, "SCAN_US", 5.0)
+    monkeypatch.setattr(module, "PRODUCT_US", 5.0)
     none = np.zeros(0, np.int64)
     assert scann.find(vectors[0], 5, np.arange(ITEMS) % 2 == 0, none).how == "approximate"
-    assert scann.find(vectors[0], 5, np.arange(ITEMS) < 100, none).how == "exact"
+    assert scann.find(vectors[0], 5, np.arange(ITEMS) < 20, none).how == "exact"
     # Allowed are only the items that are farthest from the query: the index's best hold none of them.
     far = vectors @ vectors[0] < -4
     assert 200 < far.sum() < 1500
