@@ -28,31 +28,21 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from pipelines.settings import load_settings
+from plugins import forms
 from plugins.backtest_task import CutoffsTask, CutoffTask, ReportTask
 
 PARAMS = {
-    "data": Param(
-        load_settings().source, type=["null", "string"], title="Source",
-        description="Folder, lake, Ibis URL or connection:NAME with the tables events, items and users.",
-    ),
+    "data": forms.source(
+        load_settings().source, "Folder, lake, Ibis URL or connection:NAME with the tables events, items and users."),
     "first": Param(
         None, type="string", format="date-time", title="First", description="The first moment to retrain as of.",
     ),
     "last": Param(None, type="string", format="date-time", title="Last", description="No later than this."),
     "every_days": Param(7, type="integer", minimum=1, title="Every (days)", description="From one to the next."),
-    "window_days": Param(
-        None, type=["null", "integer"], minimum=1, title="Window (days)",
-        description="How far back events count. Empty: the whole log.",
-    ),
-    "epochs": Param(
-        None, type=["null", "integer"], minimum=1, title="Epochs at most",
-        description="Empty: the training's own setting. It stops early in any case.",
-    ),
-    "spec": Param(
-        None, type=["null", "string"], title="Specification",
-        description="TOML file that overrides column names, kinds and event weights.",
-    ),
-    "reason": Param("backtest", type="string", minLength=1, title="Reason", description="Goes into the record."),
+    "window_days": forms.window_days(),
+    "epochs": forms.epochs(),
+    "spec": forms.specification(),
+    "reason": forms.reason("backtest"),
 }
 
 with DAG(
@@ -64,14 +54,7 @@ with DAG(
     max_active_runs=1,
     params=PARAMS,
     tags=["vitrine", "recommendations"],
-    default_args={
-        "owner": "recommendations",
-        # The first try may be lost to an API server that is still starting.
-        "retries": 2,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-    },
+    default_args=forms.tries(2),
 ) as dag:
     cutoffs = CutoffsTask(task_id="cutoffs", execution_timeout=timedelta(minutes=15))
     # TensorFlow takes all cores: one day at a time.

@@ -32,18 +32,17 @@ the second fails in **publish** and says so. A task that outlived its supervisor
 **How to resume.** Clear the failed task, after a conflict **land** and what follows. What was done is found again.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from pipelines.settings import load_settings
+from plugins import forms
 from plugins.lake_task import LAKE, LakeTask
 
 PARAMS = {
-    "data": Param(
-        load_settings().ingest_source, type=["null", "string"], title="Source",
-        description="Folder, Ibis URL or connection:NAME with the tables events, items and users.",
-    ),
+    "data": forms.source(
+        load_settings().ingest_source, "Folder, Ibis URL or connection:NAME with the tables events, items and users."),
     "day": Param(
         None, type=["null", "string"], format="date", title="Day",
         description="Of UTC. Empty: the day at which the data interval begins.",
@@ -57,11 +56,8 @@ PARAMS = {
         [], type="array", items={"type": "string"}, title="Accepted checks",
         description="Of the audit: rows, schema, volume, shrunk, late, unknown-items.",
     ),
-    "spec": Param(
-        None, type=["null", "string"], title="Specification",
-        description="TOML file that overrides column names, kinds and event weights.",
-    ),
-    "reason": Param("ingest", type="string", minLength=1, title="Reason", description="Goes into the day's record."),
+    "spec": forms.specification(),
+    "reason": forms.reason("ingest", "Goes into the day's record."),
 }
 
 with DAG(
@@ -76,14 +72,7 @@ with DAG(
     max_active_runs=4,
     params=PARAMS,
     tags=["vitrine", "lake"],
-    default_args={
-        "owner": "recommendations",
-        # The first try may be lost to an API server that is still starting.
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-    },
+    default_args=forms.tries(3),
 ) as dag:
     landed = LakeTask(step="land", minutes=60)
     audited = LakeTask(step="audit", minutes=30, upstream=landed.output)

@@ -39,41 +39,29 @@ returns at once. After a conflict in `promote`, clear `evaluate` and everything 
 challenger is judged against the release that is live now.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from pipelines.settings import load_settings
+from plugins import forms
 from plugins.stage_task import StageTask
 
 PARAMS = {
-    "data": Param(
-        load_settings().source, type=["null", "string"], title="Source",
-        description="Folder or URL with the tables events, items and users.",
-    ),
+    "data": forms.source(
+        load_settings().source, "Folder or URL with the tables events, items and users."),
     "as_of": Param(
         None, type=["null", "string"], format="date-time", title="As of",
         description="Events before this moment count. Empty: the end of the data interval.",
     ),
-    "window_days": Param(
-        None, type=["null", "integer"], minimum=1, title="Window (days)",
-        description="How far back events count. Empty: the whole log.",
-    ),
-    "epochs": Param(
-        None, type=["null", "integer"], minimum=1, title="Epochs at most",
-        description="Empty: the training's own setting. It stops early in any case.",
-    ),
-    "spec": Param(
-        None, type=["null", "string"], title="Specification",
-        description="TOML file that overrides column names, kinds and event weights.",
-    ),
+    "window_days": forms.window_days(),
+    "epochs": forms.epochs(),
+    "spec": forms.specification(),
     "dry_run": Param(False, type="boolean", title="Dry run", description="Judge, but release nothing."),
     "replay": Param(
         False, type="boolean", title="Replay", description="Reproduce a past day; a backfill always does.",
     ),
-    "reason": Param(
-        "retrain", type="string", minLength=1, title="Reason", description="Goes into the release record.",
-    ),
+    "reason": forms.reason("retrain", "Goes into the release record."),
 }
 
 with DAG(
@@ -86,14 +74,7 @@ with DAG(
     max_active_runs=1,
     params=PARAMS,
     tags=["vitrine", "recommendations"],
-    default_args={
-        "owner": "recommendations",
-        # The first try may be lost to an API server that is still starting.
-        "retries": 2,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-    },
+    default_args=forms.tries(2),
 ) as dag:
     ingested = StageTask(stage="ingest", minutes=60)
     snapshot = StageTask(stage="features", minutes=60, upstream=ingested.output)

@@ -24,6 +24,7 @@ from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 from pipelines.train_settings import TrainSettings
+from pipelines.validation import faults_of
 
 # Stages with settings of their own; what ingest and promote need are options.
 CONFIGURED = tuple(stage for stage in STAGES if stage not in ("ingest", "promote"))
@@ -250,7 +251,7 @@ def _checked(kind: type[Checked], **fields: Any) -> Checked:
     try:
         return kind(**fields)
     except ValidationError as error:
-        raise SettingsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
+        raise SettingsError(faults_of(error)) from error
 
 
 def _run(name: str, folder: Path, settings: Sequence[str] | None, **rest: Any) -> dict[str, Any]:

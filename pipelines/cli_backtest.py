@@ -15,6 +15,7 @@ from pipelines.errors import SettingsError
 from pipelines.retrain import resolved, shop_of
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
+from pipelines.validation import faults_of
 
 app = typer.Typer()
 console = Console()
@@ -45,7 +46,7 @@ def backtest(
             source=source, first=first.replace(tzinfo=UTC), last=last.replace(tzinfo=UTC), every_days=every_days,
             window_days=window_days, epochs=epochs, spec=str(spec.resolve()) if spec else None, reason=reason)
     except ValidationError as error:
-        raise SettingsError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+        raise SettingsError(faults_of(error, "--")) from error
     places = load_settings().of_shop(shop_of(source))
     origin = Origin(actor=getpass.getuser(), reason=reason, git_revision=git_revision())
     found = report(params, [measure(one, origin, places) for one in params.retrains()], origin, places)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +14,6 @@ from pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
     from pipelines.experiment_report import Outcome, Report
-    from serving.experiments.spec import Spec
     from serving.store import ReleaseStore
 
 app = typer.Typer(no_args_is_help=True, help="Two releases or two sets of rules side by side.")
@@ -34,8 +32,11 @@ def start(
     Example: `vitrine experiment start spec.json --reason "is the new release liked?"`
     """
     from pipelines.experiment_start import start as begin
+    from pipelines.validation import load_file
+    from serving.experiments.spec import Spec
 
-    record = begin(_store(shop), _spec(spec), getpass.getuser(), reason)
+    asked = load_file(Spec, spec, "experiment", "docs/experiments.md")
+    record = begin(_store(shop), asked, getpass.getuser(), reason)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in record.spec.shares.items())
     print(f"experiment {record.version}, {record.spec.name}: {shares}; salt {record.spec.salt}")
 
@@ -85,20 +86,6 @@ def _store(shop: str | None) -> "ReleaseStore":
     from pipelines.settings import load_settings
 
     return open_store(of_one_shop(load_settings(), shop))
-
-
-def _spec(path: Path) -> "Spec":
-    from pipelines.artifacts import read_json
-    from pipelines.errors import CorruptArtifact
-    from serving.experiments.spec import Spec
-
-    try:
-        return Spec.model_validate(read_json(path))
-    except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-        raise SettingsError(f"{path} is no experiment: {told}; see docs/experiments.md") from error
-    except (CorruptArtifact, OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}; give a JSON file, see docs/experiments.md") from error
 
 
 def _table(found: "Report") -> Table:

@@ -12,6 +12,7 @@ from pipelines.errors import SettingsError
 from pipelines.releases.opening import open_store
 from pipelines.retrain import RetrainParams
 from pipelines.settings import load_settings
+from pipelines.validation import faults_of
 
 
 def export_feeds(
@@ -46,7 +47,7 @@ def export_feeds(
         ) if products else None
         settings = FeedSettings(k=k, similar=similar, products=own)
     except ValidationError as error:
-        raise SettingsError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
+        raise SettingsError(faults_of(error)) from error
     lake = load_contract(Ingested, window)
     shop = RetrainParams(source=lake.source, as_of=lake.window.as_of).shop
     places = load_settings().of_shop(shop)

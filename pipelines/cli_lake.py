@@ -16,6 +16,7 @@ from pipelines.errors import SettingsError
 from pipelines.retrain import resolved
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
+from pipelines.validation import faults_of
 
 app = typer.Typer(no_args_is_help=True, help="""A shop's log by days: take days in, look at them.
 
@@ -53,7 +54,7 @@ def ingest(
             params = IngestParams(source=resolved(data), day=day, late_days=late_days, landing=landing,
                                   accept=tuple(accept or ()), spec=str(spec.resolve()) if spec else None, reason=reason)
         except ValidationError as error:
-            raise SettingsError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+            raise SettingsError(faults_of(error, "--")) from error
         found = ingest_day(params, origin, places)
         again = "".join(f", {one} opened again (+{late:,})" for one, late in found.reopened.items())
         console.print(f"{found.day}  revision {found.revision}  {found.events:,} events{again}", highlight=False)

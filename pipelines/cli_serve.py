@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import SettingsError
 from pipelines.settings import load_settings
+from pipelines.validation import faults_of
 
 app = typer.Typer()
 
@@ -50,7 +51,7 @@ def serve(
         try:
             pages = StorefrontSettings(name=name, currency=currency, personas=personas)
         except ValidationError as error:
-            raise SettingsError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+            raise SettingsError(faults_of(error, "--")) from error
     run(places, shop, host, port, ApiSettings(threads=threads), pages, load_rules(rules) if rules else NO_RULES)
 
 

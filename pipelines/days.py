@@ -1,16 +1,16 @@
 """Time-ordered events, day by day."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines import columns as c
+from pipelines.moments import EPOCH
 
 _DAY = 86_400_000_000  # microseconds
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def split_days(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[date, pa.Table]]:
@@ -18,7 +18,7 @@ def split_days(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[date, pa.Tab
     day, pending = -1, list[pa.Table]()
 
     def finished() -> tuple[date, pa.Table]:
-        return (_EPOCH + timedelta(days=day)).date(), pa.concat_tables(pending)
+        return (EPOCH + timedelta(days=day)).date(), pa.concat_tables(pending)
 
     for batch in batches:
         numbers = batch.column(c.TIME).cast(pa.int64()).to_numpy() // _DAY

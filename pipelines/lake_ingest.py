@@ -26,6 +26,7 @@ from pipelines.days import split_days
 from pipelines.erasure.exclusion import Exclusion
 from pipelines.erasure.reading import known_users, without_erased
 from pipelines.errors import DataError, LakeConflict
+from pipelines.free_space import require_free
 from pipelines.lake import DAY, Lake, Partition, midnight, spans
 from pipelines.lake_audit import AuditSettings, checks
 from pipelines.lake_slice import Slice, open_days
@@ -89,6 +90,7 @@ def _land(
     exclusion: Exclusion, folder: Path,
 ) -> dict[str, Any]:
     source = opened.source
+    require_free(folder, opened.size, f"the days from {first} to {day} of {source.name}")
     report = inspect(source, spec, midnight(day + DAY))
     faults = [fault for fault in report.faults if not _is_quiet(fault)]
     errors = [fault for fault in faults if fault.severity == "error"]
@@ -246,8 +248,8 @@ def publish(audited: Audited, origin: Origin) -> Published:
                   "items": items, "users": users, "spec": spec, "known_at": landed.known_at,
                   "source": landed.source, "checks": audited.checks, "actor": origin.actor, "reason": origin.reason}
         if one.day != landed.day and before is not None:
-            # Late events are no news of the catalogue of that day.
-            fields |= {"items": before.items, "users": before.users, "reason": f"late events, seen with {landed.day}"}
+            # Late events, or erased ones, are no news of the catalogue of that day.
+            fields |= {"items": before.items, "users": before.users, "reason": f"changed since, seen with {landed.day}"}
         wanted = Partition(day=one.day, revision=(one.replaces or 0) + 1, **fields)
         if before is not None and before.revision == one.replaces and before.content == wanted.content:
             published = before

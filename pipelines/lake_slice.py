@@ -28,6 +28,11 @@ class Slice:
     left_out: int
     _files: Mapping[Path, tuple[int, int]]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the source's files, which its days cannot exceed by much; 0 of a database, copied beside already."""
+        return sum(size for size, _ in self._files.values())
+
     def hold(self) -> None:
         """Make sure that what was read is one state of the source.
 

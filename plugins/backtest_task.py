@@ -8,8 +8,9 @@ from airflow.sdk import BaseOperator, Context
 from pydantic import ValidationError
 
 from pipelines.errors import SettingsError
-from pipelines.retrain import RetrainParams, shop_of
+from pipelines.retrain import shop_of
 from pipelines.settings import Settings, load_settings
+from pipelines.validation import faults_of
 from plugins.failures import named_failures
 from plugins.source_connection import source_of
 from plugins.stage_task import origin_of
@@ -28,7 +29,7 @@ class CutoffsTask(BaseOperator):
             AirflowFailException: the form is wrong.
         """
         with named_failures():
-            return [one.as_of.isoformat() for one in _retrains(context)]
+            return [one.as_of.isoformat() for one in _form(context).retrains()]
 
 
 class CutoffTask(BaseOperator):
@@ -55,8 +56,9 @@ class CutoffTask(BaseOperator):
         from pipelines.backtest import measure
 
         with named_failures():
-            params = next(one for one in _retrains(context) if one.as_of.isoformat() == self.as_of)
-            return measure(params, origin_of(context), _places(context)).model_dump(mode="json")
+            form = _form(context)
+            params = next(one for one in form.retrains() if one.as_of.isoformat() == self.as_of)
+            return measure(params, origin_of(context), _places(form)).model_dump(mode="json")
 
 
 class ReportTask(BaseOperator):
@@ -82,8 +84,8 @@ class ReportTask(BaseOperator):
         from pipelines.backtest import Cutoff, report
 
         with named_failures():
-            found = [Cutoff.model_validate(one) for one in self.cutoffs]
-            done = report(_form(context), found, origin_of(context), _places(context))
+            found, form = [Cutoff.model_validate(one) for one in self.cutoffs], _form(context)
+            done = report(form, found, origin_of(context), _places(form))
         log.info("backtest: %d cutoffs in MLflow run %s", len(done.cutoffs), done.run_id)
         return {"run_id": done.run_id, "cutoffs": len(done.cutoffs)}
 
@@ -99,13 +101,8 @@ def _form(context: Context) -> Any:
         return BacktestParams.model_validate({"source": source_of(source), **form})
     except ValidationError as error:
         # Not the values: the source may hold a password.
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"the form is wrong: {faults}") from None
+        raise SettingsError(f"the form is wrong: {faults_of(error)}") from None
 
 
-def _retrains(context: Context) -> list[RetrainParams]:
-    return list(_form(context).retrains())
-
-
-def _places(context: Context) -> Settings:
-    return with_connection(load_settings()).of_shop(shop_of(_form(context).source))
+def _places(form: Any) -> Settings:
+    return with_connection(load_settings()).of_shop(shop_of(form.source))

@@ -12,6 +12,7 @@ from pipelines.contracts import Published
 from pipelines.errors import SettingsError
 from pipelines.lake_steps import IngestParams, run_step
 from pipelines.settings import load_settings
+from pipelines.validation import faults_of
 from plugins.failures import named_failures
 from plugins.source_connection import source_of
 from plugins.stage_task import origin_of, summary
@@ -76,5 +77,4 @@ def ingest_params(context: Context) -> IngestParams:
         return IngestParams.model_validate({"source": source_of(form["data"]), "day": day, **rest})
     except ValidationError as error:
         # Not the values: the source may hold a password.
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"the run's parameters are wrong: {faults}") from None
+        raise SettingsError(f"the run's parameters are wrong: {faults_of(error)}") from None

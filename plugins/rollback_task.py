@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import SettingsError
 from pipelines.settings import load_settings
+from pipelines.validation import faults_of
 from plugins.failures import named_failures
 from plugins.stage_task import origin_of
 from plugins.store_connection import with_connection
@@ -43,8 +44,7 @@ class RollbackTask(BaseOperator):
             try:
                 params = RollbackParams.model_validate(dict(context["params"]))
             except ValidationError as error:
-                faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-                raise SettingsError(f"the form is wrong: {faults}") from error
+                raise SettingsError(f"the form is wrong: {faults_of(error)}") from error
             release = rollback(params, origin_of(context), with_connection(load_settings()))
         log.info("rollback: release %d of bundle %s, which release %s was, %s in place of release %s", release.number,
                  release.bundle[:12], release.restores,

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from pydantic import Field, model_validator
@@ -22,13 +22,13 @@ from pydantic import Field, model_validator
 from pipelines.artifacts import canonical, digest_of
 from pipelines.contracts import Document, UtcTime
 from pipelines.errors import CorruptArtifact, StoreUnreachable
+from pipelines.moments import EPOCH, microseconds
 from serving.release import Digest, sealed, unsealed
 from serving.storage import Storage
 
 ERASED = "erased"
 KEY = f"{ERASED}/key.json"
 _RECORD = re.compile(rf"{ERASED}/(\d{{8}})\.json")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _READERS = 16  # records read at once
 _PATIENCE_S = 5.0  # for a bucket that says "taken" before it shows by what
 
@@ -207,7 +207,7 @@ class ErasureLog:
             StoreUnreachable: the store cannot be written; nothing is erased for certain, do it again.
         """
         key = self._made_key()
-        newest_us = microseconds(min(newest or _EPOCH, at))
+        newest_us = microseconds(min(newest or EPOCH, at))
         while True:
             known = self.read()
             digests = Erased(key)
@@ -264,11 +264,6 @@ class ErasureLog:
                 return
         raise StoreUnreachable(f"{self._storage.root}/{_key(number)} is taken and not to be seen after "
                                f"{_PATIENCE_S:.0f} s: another write of it was called off; run the same again")
-
-
-def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970, UTC."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _key(number: int) -> str:

@@ -12,7 +12,6 @@ for long; the clocks of the machines need to agree to within the grace that clea
 import logging
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,32 +67,6 @@ class HeldLease:
             self._storage.delete([self.key])
         except StoreUnreachable as error:
             log.warning("a lease of bundle %s stays until it expires: %s", self._bundle[:12], error)
-
-
-class HeldBundles:
-    """The leases of a process that serves: call it again and again with all bundles that are open.
-
-    A bundle that was not named before gets a lease, one that is no longer named gives it up, and the others are
-    renewed when a third of their time has gone.
-    """
-
-    def __init__(self, leases: "Leases", holder: str = "", seconds: float = SECONDS) -> None:
-        self._leases, self._holder, self._seconds = leases, holder, seconds
-        self._held: dict[str, tuple[HeldLease, float]] = {}  # bundle -> lease, and when it is to be renewed
-
-    def __call__(self, bundles: frozenset[str]) -> None:
-        """Hold these bundles and no others. Raises StoreUnreachable where a lease cannot be written."""
-        for bundle in self._held.keys() - bundles:
-            self._held.pop(bundle)[0].end()
-        for bundle in bundles:
-            lease, due = self._held.get(bundle, (None, 0.0))
-            if lease is None:
-                lease = self._leases.take(bundle, self._holder, self._seconds)
-            elif time.monotonic() < due:
-                continue
-            else:
-                lease.renew()
-            self._held[bundle] = lease, time.monotonic() + self._seconds / 3
 
 
 class Leases:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.errors import DataError
+from pipelines.moments import microseconds
 from serving import questions
 from serving.encoding import History
 from serving.retriever import Rows
@@ -44,7 +45,7 @@ def profile_of(
     events = [(e.item_id, e.event_type, e.time_us) for e in stored]
     ids, known = {e.event_id for e in stored}, set(events)
     for place, event in enumerate(recent):
-        time_us = now_us if event.time is None else questions.microseconds(event.time)
+        time_us = now_us if event.time is None else microseconds(event.time)
         if is_now and time_us > now_us + MAX_AHEAD_US:
             raise DataError(f"events.{place}.time: {event.time} lies {(time_us - now_us) / 60e6:.0f} minutes ahead of "
                             f"the clock, at most {MAX_AHEAD_US / 60e6:.0f} are allowed")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -28,12 +28,6 @@ def _in_range(value: datetime) -> datetime:
     return value
 
 
-def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970, UTC, to the last one: a float of seconds would not hold them."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
 Moment = Annotated[UtcTime, BeforeValidator(_written), AfterValidator(_in_range)]
 K = Annotated[int, Field(ge=1, le=MAX_K, strict=True, description="How many items to answer with.")]

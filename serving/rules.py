@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from pipelines.artifacts import read_json
 from pipelines.contracts import Document
-from pipelines.errors import CorruptArtifact, SettingsError
+from pipelines.validation import load_file
 
 if TYPE_CHECKING:
     from serving.catalogue import Catalogue
@@ -128,10 +127,4 @@ def load_rules(path: Path) -> Rules:
     Raises:
         SettingsError: it is no JSON of rules; the message names the field.
     """
-    try:
-        return Rules.model_validate(read_json(path))
-    except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-        raise SettingsError(f"{path} holds no rules: {told}; see docs/rules.md") from error
-    except (CorruptArtifact, OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}; give a JSON file of rules, see docs/rules.md") from error
+    return load_file(Rules, path, "set of rules", "docs/rules.md")

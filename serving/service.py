@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.contracts import Document
 from pipelines.errors import NothingLive, Unanswerable
+from pipelines.moments import microseconds
 from serving import answers, questions
 from serving.asked import Asked, UnknownItem
 from serving.discover.discovery import Discovery, discover
@@ -263,7 +264,7 @@ class Service:
         started, notices = time.perf_counter(), list[str]()
         view = view or self.view()
         at = shopper.time if shopper is not None else None
-        now_us = time.time_ns() // 1000 if at is None else questions.microseconds(at)
+        now_us = time.time_ns() // 1000 if at is None else microseconds(at)
         return Asked(view, view.gone(self.shoppers.availability(notices)), notices, started, now_us, at is None)
 
     def _part(self, question: questions.Recommend) -> Part | None:

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Protocol
 
 from pydantic import ValidationError
 
+from pipelines.moments import microseconds, moment_of
 from serving import answers, questions
 from serving.discover.dialogue import Conversation
 from serving.erased import NOBODY, Erased
@@ -22,7 +23,6 @@ NO_ERASURES = "it is not known yet who was erased: this answer is made without a
 NO_CONVERSATION = "the session store does not answer: this text is understood by itself, and not remembered"
 NO_AVAILABILITY = "the session store does not answer: what was sold out at its last answer is left out"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLLOW_UP_US = SessionLimits().follow_up_minutes * 60_000_000
 
 
@@ -84,7 +84,7 @@ class Shoppers:
         until = erased.until(shopper.user_id) if shopper.user_id is not None else None
         if until is None:
             return shopper.events
-        return tuple(e for e in shopper.events if e.time is None or questions.microseconds(e.time) > until)
+        return tuple(e for e in shopper.events if e.time is None or microseconds(e.time) > until)
 
     def availability(self, notices: list[str]) -> Availability:
         """What was last said of availability, asked for again where that is too long ago."""
@@ -110,7 +110,7 @@ class Shoppers:
         """
         now_us = time.time_ns() // 1000
         brought = [Event(e.event_id, e.user_id, e.item_id, e.event_type,
-                         now_us if e.time is None else questions.microseconds(e.time)) for e in events.events]
+                         now_us if e.time is None else microseconds(e.time)) for e in events.events]
         erased = self.erased() or NOBODY
         until = erased.among({event.user_id for event in brought})
         kept = [event for event in brought if event.time_us > until.get(event.user_id, -1)]
@@ -128,7 +128,7 @@ class Shoppers:
         """
         now_us = time.time_ns() // 1000
         found = Merge(merge.merge_id, merge.alias, merge.user_id,
-                      now_us if merge.time is None else questions.microseconds(merge.time))
+                      now_us if merge.time is None else microseconds(merge.time))
         erased = self.erased() or NOBODY
         if any(erased.covers(one, found.time_us) for one in (found.alias, found.user_id)):
             return answers.Merged(merge_id=merge.merge_id, is_new=False)  # delivered late
@@ -166,7 +166,7 @@ class Shoppers:
             newest_us = max((event.time_us for event in self.sessions.history(user_id)), default=None)
             number = self._erasures.erase(
                 self.sessions.profile(user_id), at=datetime.now(UTC), actor=actor, reason=reason,
-                newest=None if newest_us is None else _EPOCH + timedelta(microseconds=newest_us)).number
+                newest=None if newest_us is None else moment_of(newest_us)).number
         return answers.Forgotten(deleted_events=self.sessions.forget(user_id), erasure=number)
 
     def conversation(self, user_id: str | None, notices: list[str]) -> Conversation:

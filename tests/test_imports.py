@@ -82,7 +82,8 @@ def test_no_stage_imports_another_stage() -> None:
 
 
 def test_serving_takes_from_the_pipelines_only_what_it_shares_with_them() -> None:
-    shared = tuple(f"pipelines.{name}" for name in ("errors", "artifacts", "contracts", "columns", "free_space"))
+    shared = tuple(f"pipelines.{name}" for name in (
+        "errors", "artifacts", "contracts", "columns", "free_space", "moments", "validation"))
     faults = [
         (name, module)
         for name in NAMES if name.startswith("serving/")

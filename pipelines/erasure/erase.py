@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from pipelines.addresses import redacted
@@ -21,6 +21,7 @@ from pipelines.erasure.elsewhere import Elsewhere, search_elsewhere
 from pipelines.erasure.person import Person
 from pipelines.erasure.receipt import Place, Receipt, listed
 from pipelines.mlflow_place import artifact_folders
+from pipelines.moments import moment_of
 from pipelines.progress import log
 from pipelines.releases.opening import open_store, shops
 from pipelines.settings import Settings
@@ -33,7 +34,6 @@ from serving.sessions.opening import open_sessions
 from serving.store import ReleaseStore
 
 PATIENCE_S = 5.0  # for running processes to seal their journals, which they do within a second
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _sessions(places: Settings, shop: str) -> SessionStore | None:
 
 def _newest(times_us: Iterable[int | None]) -> datetime | None:
     known = [time_us for time_us in times_us if time_us is not None]
-    return _EPOCH + timedelta(microseconds=max(known)) if known else None
+    return moment_of(max(known)) if known else None
 
 
 def _search(

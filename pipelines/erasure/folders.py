@@ -16,9 +16,9 @@ from pipelines.artifacts import CONTRACT, read_json, take_away
 from pipelines.erasure.files import TABLES, files_below, rows_of
 from pipelines.erasure.person import Person
 from pipelines.errors import CorruptArtifact
+from pipelines.moments import microseconds
 from pipelines.retrain import shop_of
 from serving.bundle_files import PANEL
-from serving.erased import microseconds
 from serving.panel import Panel, Shopper
 
 PROVENANCE = "provenance.json"

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from pipelines.contracts import Document
 from pipelines.errors import SettingsError
+from pipelines.validation import faults_of
 
 Scope = Literal["serve", "events", "operate"]
 SCOPES: tuple[Scope, ...] = ("serve", "events", "operate")
@@ -91,7 +92,7 @@ def new_key(name: str, scopes: Sequence[Scope], per_second: float, burst: int) -
     try:
         return key, Client(name=name, sha256=sha256_of(key), scopes=tuple(scopes), per_second=per_second, burst=burst)
     except ValidationError as error:
-        raise SettingsError("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from None
+        raise SettingsError(faults_of(error)) from None
 
 
 def save(ring: KeyRing, path: Path) -> None:

@@ -57,8 +57,10 @@ def personas_of(view: ReleaseView, count: int, erased: Erased | None = NOBODY) -
             found.append((number / len(liked), main, shopper, kinds))
     found.sort(key=lambda one: -one[0])
     # The clearest of each main kind first, then whoever is left.
-    met: set[str] = set()
-    first = [one for one in found if one[1] not in met and not met.add(one[1])]  # type: ignore[func-returns-value]
+    clearest: dict[str, tuple[float, str, PanelShopper, Counter[str]]] = {}
+    for one in found:
+        clearest.setdefault(one[1], one)
+    first = list(clearest.values())
     chosen = [*first, *(one for one in found if one not in first)][:count]
     return tuple(
         Persona(chr(ord("a") + place), f"Customer {chr(ord('A') + place)}", _story(view, shopper),

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from pipelines.columns import ARRIVES
 from pipelines.errors import DataError, Unanswerable
+from pipelines.moments import moment_of
 from serving import questions
 from serving.answers import Item, Slate
 from serving.asked import UnknownItem
@@ -31,7 +32,6 @@ from serving.view import ReleaseView
 BAG_TYPES = ("add_to_cart", "add_to_bag", "cart")
 _NEWEST = 60  # items that are new, among which each visitor's own are shown
 _ONE_EVENT_S = 2  # a page that is loaded again within so many seconds is one look
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Storefront:
         first = max(0, len(clicks) - self.settings.steps)
         clicks = clicks[first:]
         # At the moment of a click it has not happened yet: what is asked for then is the row before it.
-        rows = [self._recommend(visitor, k, time=_EPOCH + timedelta(microseconds=click.time_us),
+        rows = [self._recommend(visitor, k, time=moment_of(click.time_us),
                                 filters=_without(met[: first + place]))
                 for place, click in enumerate(clicks)] + [slate]
         rose = moves(rows[-2].items, slate.items) if clicks else [0] * len(slate.items)

@@ -91,7 +91,7 @@ def test_late_events_open_their_day_again_and_the_past_stays_as_it_was_known(
     reopened = lake.latest(march(2))
     assert reopened is not None
     assert (reopened.reason, reopened.known_at) == (
-        "late events, seen with 2026-03-03", datetime(2026, 3, 4, tzinfo=UTC))
+        "changed since, seen with 2026-03-03", datetime(2026, 3, 4, tzinfo=UTC))
     # A retrain as of the morning of the third sees what it would have seen then, one of the fourth the late event.
     spec, root = ShopSpec(), tmp_path / "artifacts"
     then = ingest_window(str(lake.folder), Window(as_of=datetime(2026, 3, 3, 3, tzinfo=UTC)), spec, root)

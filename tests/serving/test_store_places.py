@@ -15,7 +15,7 @@ from pipelines.artifacts import MANIFEST, digest_of
 from pipelines.errors import BundleRefused, CorruptArtifact, DiskFull, ReleaseConflict, SettingsError, StoreUnreachable
 from serving import shelf
 from serving.bundle import Bundle
-from serving.leases import HeldBundles
+from serving.lease_keeper import LeaseKeeper
 from serving.storage import open_storage
 from serving.store import ReleaseStore
 from tests.s3_server import S3
@@ -182,11 +182,10 @@ def test_leases_are_renewed_ended_and_seen_by_others(place: Place) -> None:
     assert there.leases.all() == []
 
 
-def test_a_process_that_serves_holds_what_is_open_and_nothing_else(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_serves_holds_what_is_open_and_nothing_else(place: Place) -> None:
     store = place.open()
-    hold, now = HeldBundles(store.leases, "api 1", seconds=90), time.monotonic()
+    now = 0.0
+    hold = LeaseKeeper(store.leases, seconds=90, clock=lambda: now)
 
     def held() -> dict[str, datetime]:
         return {lease.bundle[0]: lease.expires_at for _, lease in store.leases.all()}
@@ -196,10 +195,10 @@ def test_a_process_that_serves_holds_what_is_open_and_nothing_else(
     hold(frozenset({"b" * 64, "c" * 64}))
     assert set(held()) == {"b", "c"}
     assert held()["b"] == first["b"]  # not due
-    monkeypatch.setattr("serving.leases.time.monotonic", lambda: now + 40)
+    now = 40.0
     hold(frozenset({"b" * 64}))
     assert held()["b"] > first["b"]
-    hold(frozenset())
+    hold.end()
     assert held() == {}
 
 
