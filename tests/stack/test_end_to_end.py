@@ -57,6 +57,33 @@ def launch_and_interrupt(repository: Path, installation: Installation, number: s
     return finish(launcher)
 
 
+def a_person_is_asked(installation: Installation, shop: Path) -> None:
+    """The same challenger twice: rejected, and then, found again by its digests, approved."""
+    stack = services.running(installation)
+    assert stack is not None
+    client, store = services.client(installation, stack), ReleaseStore(installation.home / "store" / "shop")
+    conf = {"data": str(shop), "as_of": "2026-06-29T00:00:00+00:00", "reason": "a day later", "approval": True}
+    for answer, promoted, number in (("Reject", "skipped", 1), ("Approve", "success", 2)):
+        run, at = f"answer-{answer}", f"/dags/retrain/dagRuns/answer-{answer}/taskInstances/approve/-1"
+        client.trigger("retrain", run, conf)
+        states: dict[str, str] = {}
+        while states.get("approve") != "awaiting_input":
+            time.sleep(0.5)
+            states = {task["task_id"]: task["state"] for task in client.tasks("retrain", run)}
+            assert not {"failed", "upstream_failed"} & {*states.values()}, states
+        body = client.call("GET", f"{at}/hitlDetails")["body"]
+        assert "release 1 is live" in body and "| all, beside champion |" in body and "### Shopper 1" in body
+        client.call("PATCH", f"{at}/hitlDetails", {"chosen_options": [answer], "params_input": {"comment": "seen"}})
+        while client.run_state("retrain", run) in ("queued", "running"):
+            time.sleep(0.5)
+        states = {task["task_id"]: task["state"] for task in client.tasks("retrain", run)}
+        assert (states["approve"], states["promote"]) == ("success", promoted)
+        live = store.live()
+        assert live is not None and live.number == number
+    assert live.reason == "a day later; approved by admin: seen"
+    assert [(one.error, one.release.number) for one in store.refusals()] == [("ReleaseRejected", 2)]
+
+
 def test_from_an_interrupted_start_to_a_release_and_down(
     repository: Path, installation: Installation, tmp_path: Path
 ) -> None:
@@ -96,6 +123,8 @@ def test_from_an_interrupted_start_to_a_release_and_down(
     # Nothing was live before; the API's user and the reason of the command line stand in the record.
     assert (live.number, live.parent, live.actor, live.reason) == (1, None, "admin", "end to end")
     assert Bundle.load(store.bundle_path(live.bundle)).num_items == 200
+
+    a_person_is_asked(installation, shop)
 
     # No log of a service or a task has the password.
     logs = [path for folder in (installation.logs, installation.task_logs) for path in folder.rglob("*.log")]
