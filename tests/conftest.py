@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.s3_server import S3, running_s3
 
+# Tables come out as wide as they need, whichever module makes its console first.
+os.environ["COLUMNS"] = "220"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
