@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from pipelines.sample.write import write_sample
 from serving.bundle import Bundle
 from serving.store import ReleaseStore
 from stack import services
+from stack.airflow_client import AirflowClient
 from stack.installation import Installation, password
 from stack.postgres import postmaster
 from stack.processes import marked
@@ -58,30 +59,39 @@ def launch_and_interrupt(repository: Path, installation: Installation, number: s
 
 
 def a_person_is_asked(installation: Installation, shop: Path) -> None:
-    """The same challenger twice: rejected, and then, found again by its digests, approved."""
+    """The run once more, its stages found again by their digests, so that only the answers are new."""
     stack = services.running(installation)
     assert stack is not None
     client, store = services.client(installation, stack), ReleaseStore(installation.home / "store" / "shop")
-    conf = {"data": str(shop), "as_of": "2026-06-29T00:00:00+00:00", "reason": "a day later", "approval": True}
-    for answer, promoted, number in (("Reject", "skipped", 1), ("Approve", "success", 2)):
-        run, at = f"answer-{answer}", f"/dags/retrain/dagRuns/answer-{answer}/taskInstances/approve/-1"
+    before = store.live()
+    conf = {"data": str(shop), "as_of": "2026-06-28T00:00:00+00:00", "reason": "once more", "approval": True}
+    for answer, promoted in (("Reject", "skipped"), ("Approve", "success")):
+        run, at = f"answer-{answer}", f"/dags/retrain/dagRuns/answer-{answer}/taskInstances/approve/-1/hitlDetails"
         client.trigger("retrain", run, conf)
-        states: dict[str, str] = {}
-        while states.get("approve") != "awaiting_input":
-            time.sleep(0.5)
-            states = {task["task_id"]: task["state"] for task in client.tasks("retrain", run)}
-            assert not {"failed", "upstream_failed"} & {*states.values()}, states
-        body = client.call("GET", f"{at}/hitlDetails")["body"]
-        assert "release 1 is live" in body and "| all, beside champion |" in body and "### Shopper 1" in body
-        client.call("PATCH", f"{at}/hitlDetails", {"chosen_options": [answer], "params_input": {"comment": "seen"}})
-        while client.run_state("retrain", run) in ("queued", "running"):
-            time.sleep(0.5)
-        states = {task["task_id"]: task["state"] for task in client.tasks("retrain", run)}
+        states = states_of(client, run, lambda states, _: states["approve"] == "awaiting_input")
+        body = client.call("GET", at)["body"]
+        for part in ("nothing is live yet", "| all, beside popularity |", "/artifacts/verdict.html"):
+            assert part in body
+        client.call("PATCH", at, {"chosen_options": [answer], "params_input": {"comment": "seen"}})
+        states = states_of(client, run, lambda _, state: state == "success")
         assert (states["approve"], states["promote"]) == ("success", promoted)
-        live = store.live()
-        assert live is not None and live.number == number
-    assert live.reason == "a day later; approved by admin: seen"
-    assert [(one.error, one.release.number) for one in store.refusals()] == [("ReleaseRejected", 2)]
+        assert store.live() == before  # for the very same promotion there is one record
+        given = client.result("retrain", run, "approve")
+        assert (given["by"], given["comment"]) == ("admin", "seen")
+    assert [(one.error, one.release.number) for one in store.refusals()] == [("ReleaseRejected", 1)]
+    assert "admin rejected it: seen" in store.refusals()[0].message
+
+
+def states_of(client: AirflowClient, run: str, is_enough: Callable[[dict[str, str], str], bool]) -> dict[str, str]:
+    """States of a run's tasks, as soon as they and the run's own state are enough."""
+    until = time.monotonic() + 600
+    while True:
+        state = client.run_state("retrain", run)
+        states = {task["task_id"]: task["state"] for task in client.tasks("retrain", run)}
+        if is_enough(states, state):
+            return states
+        assert time.monotonic() < until and state in ("queued", "running"), states
+        time.sleep(0.5)
 
 
 def test_from_an_interrupted_start_to_a_release_and_down(
