@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context, Param
 
 from pipelines.contracts import Verdict
@@ -71,11 +71,16 @@ class ApprovalTask(ApprovalOperator):
         """
         from pipelines.approval import record
 
-        answer = self._answer(super().execute_complete(context, event))
+        # Not ApprovalOperator's, which ends a rejection by an exception before anything could be recorded.
+        answer = self._answer(HITLOperator.execute_complete(self, context, event))
         with named_failures():
             places = with_connection(load_settings()).of_shop(retrain_params(context).shop)
             record(Verdict.model_validate(self.upstream), answer, origin_of(context), places)
-        return answer.model_dump(mode="json")
+        result = answer.model_dump(mode="json")
+        if answer.decision == "rejected":
+            context["ti"].xcom_push(key="return_value", value=result)  # which a task that skips others does not do
+            self.skip(ti=context["ti"], tasks=context["task"].get_direct_relatives(upstream=False))
+        return result
 
     def _needless(self, is_wanted: bool, is_dry_run: bool, is_replay: bool) -> str:
         if not self.upstream["accepted"]:
