@@ -290,7 +290,7 @@ def verdict(judged: Verdict, places: Settings) -> None:
 def promoted(release: Release, places: Settings) -> None:
     """Let the alias `champion` follow `release` of the log, with tags; a late retry, of a lower number, is ignored."""
     name, own = release.model_name, release.model_version
-    stage = "promote" if release.restores is None else "rollback"
+    stage = {"promotion": "promote"}.get(release.cause, release.cause)
     stage_run(release, stage, {"release": release.number, "bundle": release.bundle}, {}, (), places)
     with _client(places) as client:
         champion = client.get_registered_model(name).aliases.get(CHAMPION, own)
