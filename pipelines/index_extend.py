@@ -1,7 +1,7 @@
 """An index of items becomes that of slightly other items: a few vectors are put in, moved or taken out.
 
 ScaNN keeps its leaves and codes and assigns what is new to them, which takes seconds where building takes minutes. How
-well that searches is measured, as for one that is built.
+well that searches is measured, and how much a query searches is raised where need be, as for one that is built.
 
 ScaNN ends the whole process over faults in its input, so this is a process of its own:
 `python -m pipelines.index_extend JOB`.
@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from pipelines.artifacts import read_json, write_json
+from pipelines.contracts import Document
 from pipelines.errors import DataError, VitrineError
-from pipelines.index import ExactAnswers
+from pipelines.index import ExactAnswers, efforts
 from pipelines.search_spaces import Space
 from serving.bundle_files import CONFIG
 from serving.encoding import Floats
@@ -29,11 +31,23 @@ from serving.retriever import ExactRetriever, ScannRetriever
 _AT_ONCE = 256
 
 
-def extend_all(before: Path, out: Path, found: Sequence[Space], recall_k: int) -> dict[str, float]:
+class Wanted(Document):
+    """What an index is measured by.
+
+    Attributes:
+        recall_k: length of the lists that exact search and the index are compared by.
+        recall_target: share of exact search's items at which a query searches enough.
+    """
+
+    recall_k: int = Field(10, ge=1)
+    recall_target: float = Field(0.97, gt=0, le=1)
+
+
+def extend_all(before: Path, out: Path, found: Sequence[Space], wanted: Wanted) -> dict[str, float]:
     """Write the indexes of `found` spaces into the bundle in `out`, made of those in the bundle `before`.
 
     Returns:
-        what each is asked by -> its recall against exact search, over the first `recall_k` items.
+        what each is asked by -> its recall against exact search.
 
     Raises:
         DataError: a vector is not finite, or its length is not that of the others.
@@ -53,18 +67,18 @@ def extend_all(before: Path, out: Path, found: Sequence[Space], recall_k: int) -
             continue
         write_json(out / space.folder / CONFIG, config.model_dump(exclude_none=True))
         blocks = space.blocks(out)
-        answers = ExactAnswers(np.concatenate(blocks, axis=1), space.queries, recall_k)
+        answers = ExactAnswers(np.concatenate(blocks, axis=1), space.queries, wanted.recall_k)
         recalls[space.asked_by] = answers.recall(ExactRetriever(*blocks))
-    return recalls | (_extend_apart(before, out, apart, recall_k) if apart else {})
+    return recalls | (_extend_apart(before, out, apart, wanted) if apart else {})
 
 
-def _extend_apart(before: Path, out: Path, found: Sequence[Space], recall_k: int) -> dict[str, float]:
+def _extend_apart(before: Path, out: Path, found: Sequence[Space], wanted: Wanted) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="vitrine-index-") as name:
         scratch = Path(name)
         for space in found:
             np.save(scratch / f"{space.folder}.npy", space.queries, allow_pickle=False)
         write_json(scratch / "job.json", {
-            "before": str(before.resolve()), "bundle": str(out.resolve()), "recall_k": recall_k,
+            "before": str(before.resolve()), "bundle": str(out.resolve()), "wanted": wanted.model_dump(),
             "spaces": [{"asked_by": space.asked_by, "folder": space.folder, "files": list(space.files)}
                        for space in found]})
         done = subprocess.run([sys.executable, "-m", "pipelines.index_extend", str(scratch)], capture_output=True,
@@ -79,13 +93,16 @@ def _extend_apart(before: Path, out: Path, found: Sequence[Space], recall_k: int
     return {str(asked_by): float(recall) for asked_by, recall in recalls.items()}
 
 
-def extend(before: Path, config: IndexConfig, old: Floats, new: Floats, folder: Path) -> ScannRetriever:
+def extend(before: Path, old: Floats, new: Floats, queries: Floats, wanted: Wanted, folder: Path) -> float:
     """Write the index of `new` [m, D] into `folder`, made of that of `old` [n, D] in the folder `before`.
 
     Rows that are alike in both cost nothing.
+
+    Returns:
+        recall against exact search by `queries`.
     """
-    retriever = ScannRetriever.load(before, config, old)
-    scann = retriever.searcher.searcher
+    config = IndexConfig.model_validate(read_json(before / CONFIG))
+    scann = ScannRetriever.load(before, config, old).searcher.searcher
     scann.set_num_threads(1)  # the same index every time
     kept = min(len(old), len(new))
     others = np.flatnonzero((old[:kept] != new[:kept]).any(axis=1))
@@ -101,7 +118,17 @@ def extend(before: Path, config: IndexConfig, old: Floats, new: Floats, folder: 
     scann.serialize(str(folder), True)
     write_json(folder / CONFIG, config)
     # Reads the files back: its vectors have to be the ones that were meant, row by row.
-    return ScannRetriever.load(folder, read_index(folder, new), new)
+    retriever = ScannRetriever.load(folder, read_index(folder, new), new)
+    answers, recall = ExactAnswers(new, queries, wanted.recall_k), 0.0
+    for search, reorder in efforts(config.leaves or 1):
+        if search < (config.leaves_to_search or 1) or reorder < (config.reorder or 1):
+            continue
+        retriever.config = config.model_copy(update={"leaves_to_search": search, "reorder": reorder})
+        recall = answers.recall(retriever)
+        if recall >= wanted.recall_target:
+            break
+    write_json(folder / CONFIG, retriever.config)
+    return recall
 
 
 def main(scratch: Path) -> None:
@@ -111,10 +138,9 @@ def main(scratch: Path) -> None:
     for space in job["spaces"]:
         old, new = (np.concatenate([np.load(bundle / name, allow_pickle=False) for name in space["files"]], axis=1)
                     for bundle in (before, out))
-        config = IndexConfig.model_validate(read_json(before / space["folder"] / CONFIG))
-        retriever = extend(before / space["folder"], config, old, new, out / space["folder"])
         queries = np.load(scratch / f"{space['folder']}.npy", allow_pickle=False)
-        recalls[space["asked_by"]] = ExactAnswers(new, queries, job["recall_k"]).recall(retriever)
+        recalls[space["asked_by"]] = extend(before / space["folder"], old, new, queries,
+                                            Wanted.model_validate(job["wanted"]), out / space["folder"])
     write_json(scratch / "result.json", recalls)
 
 

@@ -49,11 +49,11 @@ KINDS = [("name", "text"), ("colour", "categorical"), ("image", "image")]
 
 
 def items(extra: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The item table; `extra` ids -> colours are further products, without a picture."""
+    """The item table; `extra` ids -> colours are further products, without a picture, called as the item 39 before."""
     rows = [{"item_id": f"i{row:02d}", "name": f"n{row:02d}", "colour": NAMES[row % 4],
              "image": photograph(NAMES[row % 4]) if row < PICTURED else None, "available": True}
             for row in range(ITEMS)]
-    rows += [{"item_id": item, "name": f"n{item[1:]}", "colour": colour, "image": None, "available": True}
+    rows += [{"item_id": item, "name": f"n{int(item[1:]) - 39:02d}", "colour": colour, "image": None, "available": True}
              for item, colour in (extra or {}).items()]
     return pd.DataFrame(rows)
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from pipelines.artifacts import TIMINGS, read_json, seal, stage_key, write_json
-from pipelines.contracts import Catalogue, Document, Refreshed
+from pipelines.contracts import Catalogue, Refreshed
 from pipelines.encode import write_table
 from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError
 from pipelines.free_space import require_free
-from pipelines.index_extend import extend_all
+from pipelines.index_extend import Wanted, extend_all
 from pipelines.item_texts import item_texts
 from pipelines.photos import photo
 from pipelines.progress import duration, log
@@ -38,16 +39,14 @@ _SAME = ("user_tower.tflite", "spec.json", "vocabulary.json", "tombstones.json",
 _BATCH = 256  # pictures that are made small at once
 
 
-class RefreshSettings(Document):
+class RefreshSettings(Wanted):
     """How a refreshed bundle is made.
 
     Attributes:
-        recall_k: length of the lists that exact search and the index are compared by.
         recall_queries: shoppers that are asked for; words and pictures too.
     """
 
-    recall_k: int = 10
-    recall_queries: int = 300
+    recall_queries: int = Field(300, ge=1)
 
 
 def make_bundle(
@@ -99,7 +98,7 @@ def _build(
     write_json(out / PANEL, panel)
     written = time.monotonic()
     recalls = extend_all(bundle.path, out, list(spaces(base, panel, words, out, settings.recall_queries)),
-                         settings.recall_k)
+                         Wanted.model_validate(settings.model_dump(include=set(Wanted.model_fields))))
     figures = read_json(bundle.path / FIGURES) if (bundle.path / FIGURES).exists() else {"format": 1}
     write_json(out / FIGURES, figures | {
         "index": {f"{asked_by} recall@{settings.recall_k}": recall for asked_by, recall in recalls.items()}})
