@@ -16,8 +16,10 @@ from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_backtest, cli_experiments, cli_lake, cli_releases, cli_rules, cli_serve
 from pipelines.addresses import redacted
+from pipelines.cli_drill import drill
 from pipelines.cli_erase import erase_user
 from pipelines.cli_feeds import export_feeds
+from pipelines.cli_housekeeping import housekeeping
 from pipelines.cli_refresh import refresh_catalogue
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
@@ -205,7 +207,7 @@ def benchmark(
     console.print_json(json.dumps(run(data, out, model, split, _checked(TrainSettings, **own) if own else None)))
 
 
-for further in (*ask.COMMANDS, refresh_catalogue, export_feeds, erase_user):
+for further in (*ask.COMMANDS, refresh_catalogue, export_feeds, erase_user, housekeeping, drill):
     app.command()(further)
 
 

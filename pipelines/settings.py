@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pipelines.contracts import Document
 from pipelines.errors import SettingsError
 
+_TASK_LOGS = "AIRFLOW__LOGGING__BASE_LOG_FOLDER"
 # Environment variable -> option of the store's client. What is not given here (instance, pod and workload identities)
 # the client finds by itself, as the cloud's own tools do.
 _CLIENT_OPTIONS: Mapping[str, Mapping[str, str]] = {
@@ -68,6 +69,8 @@ class Settings(Document):
             home/landing).
         api_keys: file of the API's clients (VITRINE_API_KEYS, none by default).
         lake: folder of the lakes, one a shop (VITRINE_LAKE, default home/lake).
+        task_logs: folder of Airflow's task logs (AIRFLOW__LOGGING__BASE_LOG_FOLDER, as Airflow itself reads it; none by
+            default).
         ingest_source: what a scheduled ingest reads a day of into the lake (VITRINE_INGEST, none by default).
     """
 
@@ -87,6 +90,7 @@ class Settings(Document):
     api_keys: Path | None = None
     lake: Path | None = None
     ingest_source: str | None = None
+    task_logs: Path | None = None
 
     @property
     def client_options(self) -> dict[str, str]:
@@ -131,7 +135,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
-             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST", "TF_CONFIG")
+             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST", "TF_CONFIG",
+             _TASK_LOGS)
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -154,6 +159,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_keys=Path(env["VITRINE_API_KEYS"]) if "VITRINE_API_KEYS" in env else None,
         lake=Path(env["VITRINE_LAKE"]) if "VITRINE_LAKE" in env else None,
         ingest_source=env.get("VITRINE_INGEST"),
+        task_logs=Path(env[_TASK_LOGS]) if _TASK_LOGS in env else None,
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
 
