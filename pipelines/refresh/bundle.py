@@ -22,7 +22,6 @@ from pipelines.progress import duration, log
 from pipelines.refresh.asking import spaces
 from pipelines.refresh.items import Base, Present
 from pipelines.search_spaces import SHOPPERS
-from serving.bundle import FROM_SNAPSHOT
 from serving.bundle_files import FIGURES, ITEM_VECTORS, PANEL
 from serving.doors import DOORS, IMAGE_ENCODER, ITEM_TEXT, PICTURE_ROWS, PICTURE_VECTORS
 from serving.image_encoder import ImageEncoder
@@ -90,7 +89,7 @@ def _build(
     items.features.save(out)
     np.save(out / PICTURE_DIGESTS, items.digests, allow_pickle=False)
     np.save(out / "popularity.npy", _popularity(base, items), allow_pickle=False)
-    write_table(items.shown(base), out / FROM_SNAPSHOT[0])
+    write_table(items.shown(base), out / "items.parquet")
     words = _words(base, items, out)
     _pictures(base, items, out)
     _photos(base, items, out)

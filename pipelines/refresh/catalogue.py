@@ -8,7 +8,7 @@ from pipelines.artifacts import seal, stage_key
 from pipelines.check import item_faults
 from pipelines.contracts import Catalogue
 from pipelines.encode import in_rows, write_table
-from pipelines.errors import DataError
+from pipelines.errors import DataError, VitrineError
 from pipelines.progress import log
 from pipelines.shop_spec import ShopSpec
 from pipelines.source import Source, open_source
@@ -23,14 +23,15 @@ def read_catalogue(source: str, spec: ShopSpec, root: Path) -> Catalogue:
 
     Raises:
         DataError: the table is missing or breaks the data contract; every fault is in the message.
-        VitrineError: a database does not answer; another try may help.
+        VitrineError: a database does not answer, or the table changed while it was read; another try may help.
     """
     with open_source(source, only=(c.ITEMS,)) as opened:
-        return seal(Catalogue, root, STAGE, stage_key(STAGE, opened.fingerprint(), spec),
-                    lambda out: _build(opened, spec, out))
+        fingerprint = opened.fingerprint()
+        return seal(Catalogue, root, STAGE, stage_key(STAGE, fingerprint, spec),
+                    lambda out: _build(opened, fingerprint, spec, out))
 
 
-def _build(source: Source, spec: ShopSpec, out: Path) -> dict[str, Any]:
+def _build(source: Source, fingerprint: str, spec: ShopSpec, out: Path) -> dict[str, Any]:
     faults = item_faults(source, spec)
     errors = [fault for fault in faults if fault.severity == "error"]
     items = normalised(source, c.ITEMS, spec)
@@ -41,4 +42,7 @@ def _build(source: Source, spec: ShopSpec, out: Path) -> dict[str, Any]:
         log.warning("refresh: %s", fault)
     table = in_rows(items.to_pyarrow().to_pandas())
     write_table(table, out / TABLE)
+    if source.fingerprint() != fingerprint:
+        raise VitrineError(f"the items of {source.name} changed while they were read: refresh again when their writer "
+                           "has finished")
     return {"source": source.name, "items": len(table)}

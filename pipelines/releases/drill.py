@@ -116,7 +116,7 @@ def _wait(reader: Live, number: int, patience_s: float) -> None:
         if time.monotonic() > until:
             refused = "; ".join(f"{one.number}: {one.reason}" for one in reader.status().refused)
             raise VitrineError(f"the reader did not serve release {number} of the copy within {patience_s:g} s "
-                               f"({refused or "nothing was refused"}): a rollback would not work today")
+                               f"({refused or 'nothing was refused'}): a rollback would not work today")
         time.sleep(_LOOK_S)
 
 

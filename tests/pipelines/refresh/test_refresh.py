@@ -1,6 +1,6 @@
 """A newer catalogue under the live model: what is embedded, what stays, what is refused, and who wins a race."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from pipelines.promote import promote
 from pipelines.refresh import run
 from pipelines.refresh.items import NEW, arrange
 from pipelines.refresh.run import RefreshOutcome, RefreshParams, refresh_catalogue
+from pipelines.releases.collect import Keeping
+from pipelines.releases.collect import plan as gc_plan
 from pipelines.releases.opening import open_store
 from pipelines.releases.rollback import plan, rollback
 from pipelines.settings import Settings
@@ -288,6 +290,25 @@ def test_after_a_rollback_the_model_that_is_live_again_is_refreshed(
     # A rollback to a refresh is of its model too.
     again = rollback(store, plan(store, 3, "tester", "better after all"))
     assert again.refreshes is None and store.origin(again).number == 2
+
+
+def test_cleaning_leaves_the_model_that_a_refresh_goes_on_with(
+    store: ReleaseStore, of_shop: Settings, shop: Path
+) -> None:
+    release(of_shop, parent=1, epochs=7)
+    for extra in ({"i40": "red"}, MORE):
+        write_shop(shop, items(extra))
+        refresh(shop, of_shop)
+    bundles = [one.bundle for one in store.history()]
+
+    def kept(previous: int) -> list[bool]:
+        fates = {fate.bundle: fate.is_kept for fate in gc_plan(
+            store, Keeping(previous=previous, grace=timedelta(0)), datetime.now(UTC) + timedelta(hours=1))}
+        return [fates[bundle] for bundle in bundles]
+
+    # Release 4 is live and refreshes 2. One more model is release 1, one more release is 3.
+    assert kept(0) == [False, True, False, True]
+    assert kept(1) == [True, True, True, True]
 
 
 def test_who_was_erased_is_not_in_the_panel_of_a_refresh(store: ReleaseStore, of_shop: Settings, shop: Path) -> None:
