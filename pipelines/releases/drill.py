@@ -91,7 +91,7 @@ def rehearse(params: DrillParams, origin: Origin, places: Settings) -> Drill:
             _wait(reader, live.number + 1, params.patience_s)
             lists = _asked(reader.served().recommender, folders[1])
             done = time.monotonic()
-    found = Drill(release=live.number, to=planned.restores, bundle=planned.bundle, copied_mb=round(size / 1e6, 1),
+    found = Drill(release=live.number, to=planned.restores, bundle=planned.bundle, copied_mb=round(size / 1e6, 3),
                   opened_s=round(opened - began, 2), rolled_back_s=round(done - opened, 2), lists=lists)
     log.info("drill: from release %d to %d in %.2f s, %d lists answered", found.release, found.to, found.rolled_back_s,
              found.lists)

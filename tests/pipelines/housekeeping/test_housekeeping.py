@@ -89,7 +89,7 @@ def test_logs_are_kept_for_their_days(tmp_path: Path) -> None:
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables, which take a while to make."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
     return path
 
 
@@ -105,7 +105,7 @@ def places(tmp_path: Path, empty_mlflow: Path) -> Iterator[Settings]:
 @pytest.fixture
 def client(places: Settings) -> MlflowClient:
     """Two model versions of a shop of which the second is live, and the alias champion on the first."""
-    own, client = places.of_shop(SHOP), MlflowClient(places.mlflow_uri)
+    own, client = places.of_shop(SHOP), MlflowClient(places.mlflow_uri, places.mlflow_uri)
     experiment = client.create_experiment(own.experiment, (places.home / "mlruns").as_uri())
     client.create_registered_model(own.model_name)
     runs = [client.create_run(experiment).info.run_id for _ in range(2)]
