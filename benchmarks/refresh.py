@@ -11,6 +11,7 @@ a process that follows the releases takes the new one over and is asked for the 
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -146,7 +147,7 @@ def main(
                 [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "refresh-catalogue", "--data", str(home / SHOP),
                  "--json"], cwd=REPOSITORY, env=os.environ | {"VITRINE_HOME": str(home)}, check=True, text=True,
                 stdout=subprocess.PIPE)
-            released = time.monotonic() - began
+            released, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
             while live.served().release.number < 2:
                 time.sleep(0.05)
             served = time.monotonic() - began
@@ -154,8 +155,10 @@ def main(
             newest = f"P-{items + added - 1:07d}"
             assert newest in fresh.bundle.rows and fresh.similar(fresh.bundle.rows[newest], 5)
         typer.echo(answer.stdout)
-        typer.echo(json.dumps({"items": items, "added": added, "command_s": round(released, 1),
-                               "served_s": round(served, 1), "bundle_mb": round(fresh.bundle.size_bytes / 1e6)}))
+        typer.echo(json.dumps({
+            "items": items, "added": added, "command_s": round(released, 1), "served_s": round(served, 1),
+            "command_cpu_s": round(used.ru_utime + used.ru_stime, 1),
+            "bundle_mb": round(fresh.bundle.size_bytes / 1e6)}))
 
 
 if __name__ == "__main__":

@@ -122,6 +122,8 @@ def _once(params: RefreshParams, origin: Origin, places: Settings, store: Releas
     refreshed = make_bundle(base, promoted, catalogue, items, RefreshSettings(), exclusion, places.artifacts)
     watch.took("bundle")
     if refreshed.digest == live.bundle:
+        if not store.shelf.holds(live.bundle):  # removed while a promoter slept; see ReleaseStore.commit
+            store.add_bundle(Path(refreshed.path))
         log.info("refresh: release %d is the refresh of this catalogue already", live.number)
         return _outcome("unchanged", live.number, catalogue, refreshed, watch)
     bounds = RefreshGate(max_changed=params.max_changed, max_churn=params.max_churn)

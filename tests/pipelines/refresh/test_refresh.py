@@ -192,6 +192,16 @@ def test_the_same_catalogue_makes_no_release(store: ReleaseStore, of_shop: Setti
     assert refresh(shop, of_shop).release == 3
 
 
+def test_a_release_whose_bundle_was_removed_under_it_is_mended(
+    store: ReleaseStore, of_shop: Settings, shop: Path
+) -> None:
+    write_shop(shop, items(MORE))
+    done = refresh(shop, of_shop)
+    store.shelf.remove(done.bundle)
+    assert refresh(shop, of_shop).status == "unchanged"
+    assert live(store).num_items == 42
+
+
 def test_a_dry_run_releases_nothing(store: ReleaseStore, of_shop: Settings, shop: Path) -> None:
     write_shop(shop, items(MORE))
     done = refresh(shop, of_shop, dry_run=True)
