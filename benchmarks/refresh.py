@@ -10,7 +10,6 @@ a process that follows the releases takes the new one over and is asked for the 
 """
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -145,7 +144,7 @@ def main(
             began = time.monotonic()
             answer = subprocess.run(
                 [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "refresh-catalogue", "--data", str(home / SHOP),
-                 "--json"], cwd=REPOSITORY, env=os.environ | {"VITRINE_HOME": str(home)}, check=True, text=True,
+                 "--json"], cwd=REPOSITORY, env={"VITRINE_HOME": str(home)}, check=True, text=True,
                 stdout=subprocess.PIPE)
             released, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
             while live.served().release.number < 2:

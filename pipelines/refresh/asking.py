@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pipelines.refresh.items import Base
+from pipelines.refresh.items import Base, Rows
 from pipelines.search_spaces import PICTURES, SHOPPERS, WORDS, Space
 from serving.bundle import Bundle
 from serving.bundle_files import INDEX, ITEM_VECTORS, PICTURE_INDEX, TEXT_INDEX
@@ -36,9 +35,9 @@ def shoppers(base: Base, panel: Panel, count: int) -> Panel:
     """Up to `count` histories: each of the panel's and its beginnings, then one event of evenly spaced products."""
     beginnings = [Shopper(**{name: values[:end] for name, values in one})
                   for one in panel.shoppers for end in range(len(one.items), 0, -1)]
-    beginnings = [beginnings[place] for place in _spaced(len(beginnings), count)]
+    beginnings = [beginnings[place] for place in spaced(len(beginnings), count)]
     kind = max(base.bundle.spec["event_weights"], key=base.bundle.spec["event_weights"].__getitem__)
-    rows = _spaced(base.bundle.num_items, count - len(beginnings))
+    rows = spaced(base.bundle.num_items, count - len(beginnings))
     single = [Shopper(items=(base.bundle.item_ids[row],), types=(kind,), weights=(1.0,), seconds_before=(3600,))
               for row in rows]
     return Panel(shoppers=(*beginnings, *single))
@@ -50,7 +49,7 @@ def spaces(base: Base, panel: Panel, words: Sequence[Sequence[str]] | None, out:
     Args:
         base: that the bundle is made of.
         panel: its histories, without who was erased.
-        words: of today's items [n], in the order of the rows; None where words are not searched by.
+        words: of some of today's items; None where words are not searched by.
         out: the bundle in the making, with all vectors.
         queries: at most, a space.
     """
@@ -58,15 +57,15 @@ def spaces(base: Base, panel: Panel, words: Sequence[Sequence[str]] | None, out:
     named = shoppers(base, panel, queries).requests(bundle.limits.user_slots)
     yield Space(SHOPPERS, INDEX, (ITEM_VECTORS,), user_vectors(bundle, [one.of(bundle) for one in named]))
     if words is not None:
-        encoder, worded = QueryEncoder.load(out), [row for row, own in enumerate(words) if own]
-        typed = [encoder.of_words(list(words[worded[place]])[:_WORDS]) for place in _spaced(len(worded), queries)]
-        yield Space(WORDS, TEXT_INDEX, (ITEM_VECTORS, ITEM_TEXT), np.stack(typed))
+        encoder = QueryEncoder.load(out)
+        yield Space(WORDS, TEXT_INDEX, (ITEM_VECTORS, ITEM_TEXT),
+                    np.stack([encoder.of_words(list(own)[:_WORDS]) for own in words]))
     if bundle.pictures is not None:
         shown = np.load(out / PICTURE_VECTORS, allow_pickle=False)
-        yield Space(PICTURES, PICTURE_INDEX, (PICTURE_VECTORS,), shown[_spaced(len(shown), queries)])
+        yield Space(PICTURES, PICTURE_INDEX, (PICTURE_VECTORS,), shown[spaced(len(shown), queries)])
 
 
-def _spaced(number: int, count: int) -> npt.NDArray[np.intp]:
+def spaced(number: int, count: int) -> Rows:
     """Up to `count` of `number` places, evenly spaced."""
-    return np.unique(np.linspace(0, number - 1, min(count, number)).astype(np.intp)) if min(count, number) > 0 else (
-        np.zeros(0, np.intp))
+    fewer = max(min(count, number), 0)
+    return np.unique(np.linspace(0, max(number - 1, 0), fewer).astype(np.int64))

@@ -19,8 +19,8 @@ from pipelines.index_extend import Wanted, extend_all
 from pipelines.item_texts import item_texts
 from pipelines.photos import photo
 from pipelines.progress import duration, log
-from pipelines.refresh.asking import spaces
-from pipelines.refresh.items import Base, Present
+from pipelines.refresh.asking import spaced, spaces
+from pipelines.refresh.items import Base, Present, Rows
 from pipelines.search_spaces import SHOPPERS
 from serving.bundle_files import FIGURES, ITEM_VECTORS, PANEL
 from serving.doors import DOORS, IMAGE_ENCODER, ITEM_TEXT, PICTURE_ROWS, PICTURE_VECTORS
@@ -90,7 +90,7 @@ def _build(
     np.save(out / PICTURE_DIGESTS, items.digests, allow_pickle=False)
     np.save(out / "popularity.npy", _popularity(base, items), allow_pickle=False)
     write_table(items.shown(base), out / "items.parquet")
-    words = _words(base, items, out)
+    words = _words(base, items, out, settings.recall_queries)
     _pictures(base, items, out)
     _photos(base, items, out)
     panel = Panel.load(bundle.path).without(exclusion.erased.hides)
@@ -120,21 +120,30 @@ def _popularity(base: Base, items: Present) -> Any:
     return np.argsort(order, kind="stable").astype(np.int64)
 
 
-def _words(base: Base, items: Present, out: Path) -> list[list[str]] | None:
-    """Write what words are searched by; the words of each item [n], None where that door is closed."""
+def _words(base: Base, items: Present, out: Path, queries: int) -> list[list[str]] | None:
+    """Write what words are searched by; the words of evenly spaced items, None where that door is closed.
+
+    Only the words of items that say something else than in the base are read for the text block.
+    """
     text = base.bundle.text
     if text is None:
         return None
     for name in QUERY_FILES:
         shutil.copyfile(base.bundle.path / name, out / name)
-    words = [own.words for own in item_texts(items.table, base.kinds, base.bundle.spec["display"]["title"])]
-    if not any(words):
-        raise DataError("no product has a word any more, and the live model is searched by words: give the titles")
+
+    def words(rows: Rows) -> list[list[str]]:
+        title = base.bundle.spec["display"]["title"]
+        return [own.words for own in item_texts(items.table.iloc[rows], base.kinds, title)]
+
+    asked = [own for own in words(spaced(len(items.table), queries)) if own]
+    if not asked:
+        raise DataError(f"none of {queries} products that were looked at has a word any more, and the live model is "
+                        "searched by words: give the titles")
     block = text.vectors[np.maximum(items.base_row, 0)]
     others = np.flatnonzero(~items.is_told_alike)
-    block[others] = text.encoder.text_block([words[row] for row in others])
+    block[others] = text.encoder.text_block(words(others))
     np.save(out / ITEM_TEXT, block, allow_pickle=False)
-    return words
+    return asked
 
 
 def _pictures(base: Base, items: Present, out: Path) -> None:
