@@ -1,5 +1,6 @@
 """A newer catalogue under the live model: what is embedded, what stays, what is refused, and who wins a race."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from pipelines.cli import app
 from pipelines.contracts import Origin
 from pipelines.errors import DataError, GateRejected, ReleaseConflict, SettingsError
 from pipelines.promote import promote
@@ -207,6 +210,17 @@ def test_a_dry_run_releases_nothing(store: ReleaseStore, of_shop: Settings, shop
     done = refresh(shop, of_shop, dry_run=True)
     assert (done.status, done.release) == ("dry run", 2)
     assert store.numbers() == [1] and len(store.shelf.stock()) == 1
+
+
+def test_the_command_says_what_it_did(store: ReleaseStore, places: Settings, shop: Path) -> None:
+    write_shop(shop, items(MORE))
+    command = ["refresh-catalogue", "--data", str(shop), "--reason", "spring"]
+    answer = CliRunner().invoke(app, command, env={"VITRINE_HOME": str(places.home)})
+    assert answer.exit_code == 0, answer.output
+    assert "released: release 2, bundle " in answer.output and "42 items, +2 -0, 0 with other features" in answer.output
+    assert store.get(2).reason == "spring"
+    again = CliRunner().invoke(app, [*command, "--json"], env={"VITRINE_HOME": str(places.home)})
+    assert json.loads(again.stdout)["status"] == "unchanged"
 
 
 def test_a_catalogue_that_lost_its_half_is_refused_with_figures(
