@@ -99,11 +99,17 @@ def _reasons(
     for place, bundle in enumerate(bundles[: keeping.previous + 1]):
         reasons[bundle] = "is live" if place == 0 else f"is number {place} of {keeping.previous} to roll back to"
     # Catalogues are refreshed by the hour: they are not to push the models of the weeks before out of reach.
-    models = list(dict.fromkeys(release.bundle for release in reversed(history) if release.cause == "promotion"))
-    for place, bundle in enumerate(models[: keeping.previous + 1]):
-        reasons.setdefault(bundle, f"is of the last {place + 1} models of {keeping.previous + 1}")
     by_number = {release.number: release for release in history}
+
+    def model(release: Release) -> str:
+        while (before := by_number.get(release.restores or release.refreshes or 0)) is not None:
+            release = before
+        return release.bundle
+
+    models = list(dict.fromkeys(model(release) for release in reversed(history)))
+    for place, bundle in enumerate(models[: keeping.previous + 1]):
+        reasons.setdefault(bundle, f"is of the last {place + 1} of {keeping.previous + 1} models")
     for release in history:
-        if release.refreshes in by_number and release.bundle in reasons:
-            reasons.setdefault(by_number[release.refreshes].bundle, f"is what release {release.number} refreshes")
+        if release.refreshes is not None and release.bundle in reasons:
+            reasons.setdefault(model(release), f"is what release {release.number} refreshes")
     return reasons
