@@ -72,6 +72,7 @@ class Settings(Document):
         task_logs: folder of Airflow's task logs (AIRFLOW__LOGGING__BASE_LOG_FOLDER, as Airflow itself reads it; none by
             default).
         ingest_source: what a scheduled ingest reads a day of into the lake (VITRINE_INGEST, none by default).
+        notices: Airflow connection by which people hear of failures (VITRINE_NOTICES, none by default).
     """
 
     home: Path
@@ -91,6 +92,7 @@ class Settings(Document):
     lake: Path | None = None
     ingest_source: str | None = None
     task_logs: Path | None = None
+    notices: str | None = None
 
     @property
     def client_options(self) -> dict[str, str]:
@@ -135,8 +137,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
-             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST", "TF_CONFIG",
-             _TASK_LOGS)
+             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST",
+             "VITRINE_NOTICES", "TF_CONFIG", _TASK_LOGS)
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -160,6 +162,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lake=Path(env["VITRINE_LAKE"]) if "VITRINE_LAKE" in env else None,
         ingest_source=env.get("VITRINE_INGEST"),
         task_logs=Path(env[_TASK_LOGS]) if _TASK_LOGS in env else None,
+        notices=env.get("VITRINE_NOTICES"),
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
 
