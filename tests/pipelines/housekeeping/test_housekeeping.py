@@ -17,7 +17,7 @@ from pipelines.housekeeping.old_files import tidy_artifacts, tidy_logs
 from pipelines.housekeeping.run import HousekeepingParams, keep_house
 from pipelines.releases.opening import open_store
 from pipelines.settings import Settings
-from serving.release import Release
+from serving.release import Release, sealed
 
 NOW = datetime.now(UTC)
 ORIGIN = Origin(actor="tester", cause="manual")
@@ -115,7 +115,6 @@ def client(places: Settings) -> MlflowClient:
     client.set_registered_model_alias(own.model_name, "champion", "1")
     records = Path(own.store) / "releases"
     records.mkdir(parents=True)
-    from serving.release import sealed
     release = Release(number=1, parent=None, bundle="0" * 64, training="0" * 64, verdict="0" * 64, as_of=NOW, actor="a",
                       reason="r", created_at=NOW, metrics={}, run_id=runs[1], model_name=own.model_name,
                       model_version="2")
