@@ -38,7 +38,8 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from pipelines.settings import load_settings
 from plugins import forms
-from plugins.lake_task import LAKE, LakeTask
+from plugins.assets import LAKE
+from plugins.lake_task import LakeTask
 
 PARAMS = {
     "data": forms.source(

@@ -10,7 +10,8 @@ Steps, each one task that hands a small document (paths, digests, counts) to the
 6. **index** builds the ScaNN index, measures its recall and seals the serving bundle.
 7. **gate** answers, with numbers, whether the challenger may replace what is live.
 8. **approve** asks a person, where the form wants it, and shows the evidence.
-9. **promote** appends one record to the release log. Only this step changes what shoppers see.
+9. **promote** appends one record to the release log, and emits the asset `vitrine_release`. Only this step changes
+   what shoppers see.
 
 **When it runs.** Every Monday at 03:00 UTC for the week that just ended, and whenever somebody triggers
 it. Missed weeks are not caught up: the next run sees their events anyway.
@@ -52,6 +53,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 from pipelines.settings import load_settings
 from plugins import forms
 from plugins.approval_task import ApprovalTask
+from plugins.assets import MAY_RELEASE
 from plugins.stage_task import StageTask
 
 PARAMS = {
@@ -101,4 +103,5 @@ with DAG(
     # The load-bearing edge: a promotion takes a verdict and nothing else, so that nothing can be
     # released that the gate has not judged.
     answer = ApprovalTask(task_id="approve", minutes=30, upstream=verdict.output)
-    StageTask(stage="promote", minutes=15, upstream=verdict.output, approval=answer.output)
+    StageTask(stage="promote", minutes=15, upstream=verdict.output, approval=answer.output,
+              outlets=[MAY_RELEASE])

@@ -30,6 +30,7 @@ class Demand:
     moments: npt.NDArray[np.int64]  # [B] ascending, microseconds: row b holds from moments[b] on
     table: Floats  # [B, items] as of `moments`: from earlier events only
     last: Floats  # [items] as of the end of the training window
+    unsold: float  # the same of an item without an event
     half_life: float  # part of the training window
     smoothing: float
 
@@ -47,8 +48,9 @@ class Demand:
         """With a half-life and a smoothing that are given; without a calendar there is no half-life."""
         window = Window.of(data)
         if not window.is_ahead:
-            last = _log_share(_counts(data, window, np.array([window.newest + 1]), np.inf)[0], 1.0)
-            return cls(np.array([window.oldest]), last[None], last, np.inf, 1.0)
+            count = _counts(data, window, np.array([window.newest + 1]), np.inf)[0]
+            last = _log_share(count, 1.0)
+            return cls(np.array([window.oldest]), last[None], last, _unsold(count, 1.0), np.inf, 1.0)
         moments = _moments(data)
         parts = _counts(data, window, np.append(moments[1:], window.newest + 1), half_life)
         span = max(window.newest - window.oldest, 1)
@@ -57,7 +59,7 @@ class Demand:
             count = count * np.exp2(-(end - begin) / (half_life * span)) + part
             rows.append(_log_share(count, smoothing))
         log.info("demand: half-life %.3g of the training window, smoothed by %g events an item", half_life, smoothing)
-        return cls(moments, np.stack(rows[:-1]), rows[-1], half_life, smoothing)
+        return cls(moments, np.stack(rows[:-1]), rows[-1], _unsold(count, smoothing), half_life, smoothing)
 
 
 def _likeliest(data: SnapshotData, window: Window) -> tuple[float, float]:
@@ -98,3 +100,8 @@ def _log_share(count: Counts, smoothing: float) -> Floats:
     """[items] from decayed weights [items]."""
     share = (count + smoothing) / (count.sum() + smoothing * len(count))
     return np.asarray(np.log(len(count) * share), np.float32)
+
+
+def _unsold(count: Counts, smoothing: float) -> float:
+    """What `_log_share` gives an item of no weight beside the weights [items]."""
+    return float(np.log(len(count) * smoothing / (count.sum() + smoothing * len(count))))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from models.demand import Demand
+from models.item_embedding import SMALLEST
 from models.legacy_keras import tf
 from pipelines.snapshot import SnapshotData
 
@@ -65,6 +66,11 @@ class ItemTower(tf.keras.layers.Layer):
         """The row int32 [n] of the demand table that holds at each `time` [n], microseconds."""
         return tf.maximum(tf.searchsorted(self.moments, time, side="right") - 1, 0)
 
+    def lengths(self) -> tf.Tensor:
+        """Lengths [items] of the whole catalogue's vectors before they are brought to the gain."""
+        summed = self.ids * self.is_known + self.content(None)
+        return tf.sqrt(tf.maximum(tf.reduce_sum(summed**2, axis=-1), SMALLEST))
+
     def call(self, items: tf.Tensor | None, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors [n, dimension] and priors [n] of `items` [n], or of the whole catalogue for None."""
         ids, known, own_prior = self.ids, self.is_known, self.own_prior
@@ -73,6 +79,6 @@ class ItemTower(tf.keras.layers.Layer):
         if training and self.id_dropout > 0:
             known *= tf.cast(tf.random.uniform(tf.shape(known)) >= self.id_dropout, tf.float32)
         content = self.content(items)
-        vectors = tf.math.l2_normalize(ids * known + content, axis=-1, epsilon=1e-8) * self.gain
+        vectors = tf.math.l2_normalize(ids * known + content, axis=-1, epsilon=SMALLEST) * self.gain
         prior = own_prior * known + self.content_prior(content)
         return vectors, prior[:, 0]

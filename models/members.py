@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from models.item_embedding import ItemEmbedding
 from models.legacy_keras import tf
 from models.ranking import Floats
 from models.requests import request_inputs
@@ -43,6 +44,21 @@ class Members:
         vectors = np.concatenate([vector for vector, _ in parts], axis=1).astype(np.float32)
         prior = np.mean([prior for _, prior in parts], axis=0) + self.prior
         return np.concatenate([vectors / len(parts), prior[:, None]], axis=1).astype(np.float32), vectors
+
+    def embedding(self, newcomer_prior: float) -> ItemEmbedding:
+        """What embeds products that these members were not trained on; `newcomer_prior` stands for their demand."""
+        towers = [model.items for model in self.models]
+        kernel = np.concatenate([tower.content_prior.kernel.numpy()[:, 0] for tower in towers]) / len(towers)
+        bias = np.mean([tower.content_prior.bias.numpy() for tower in towers])
+        return ItemEmbedding(
+            np.array([tower.gain.numpy() for tower in towers], np.float32), newcomer_prior,
+            np.concatenate([tower.tokens.numpy() for tower in towers], axis=1),
+            np.concatenate([tower.project.kernel.numpy() for tower in towers], axis=1),
+            np.append(kernel, bias).astype(np.float32))
+
+    def lengths(self) -> Floats:
+        """Lengths [items, M] of the members' vectors before each is brought to its gain."""
+        return np.stack([model.items.lengths().numpy() for model in self.models], axis=1)
 
     def current(self) -> "Current":
         """The members as they stand, for ranking."""

@@ -1,6 +1,6 @@
 """`vitrine check`: does a source keep the data contract, and what would be learned from?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ import ibis.expr.types as ir
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
+from pyarrow import Table as ArrowTable
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -89,29 +90,22 @@ def inspect(source: Source, spec: ShopSpec, as_of: datetime | None = None) -> Re
     ids: pd.Series | None = None
     display: dict[str, str | None] = dict.fromkeys(("title", "category", "price", "image"))
     for name, id_column in ID_COLUMNS.items():
-        table = normalised(source, name, spec)
-        if table is None:
+        lazy = normalised(source, name, spec)
+        if lazy is None:
             continue
-        arrow = table.to_pyarrow()
-        fields, left_out = sort_columns(arrow, id_column, spec)
-        tables[name] = TableReport(rows=len(arrow), fields=fields, left_out=left_out)
-        frame = arrow.to_pandas()
-        numbers = [n for n in frame if n != id_column and pd.api.types.is_float_dtype(frame[n].dtype)]
-        faults += _faults(name, frame, entity_schema(id_column, numbers, fields))
-        known = {id_column, *spec.kinds_of(id_column), *TEXT_NAMES}
-        faults += [_fault(name, *found) for found in almost_numbers(table, known)]
+        table = lazy.to_pyarrow()
+        fields, left_out = sort_columns(table, id_column, spec)
+        tables[name] = TableReport(rows=len(table), fields=fields, left_out=left_out)
+        faults += _entity_faults(name, lazy, table, fields, spec)
         if name == c.ITEMS:
-            ids = frame.get(c.ITEM)
-            display = display_columns(arrow)
-            faults += [_fault(name, *found) for found in item_findings(frame, c.AVAILABLE in spec.columns.items)]
-            if len(arrow) and not fields:
-                faults.append(_fault(name, None, "no-features", len(arrow), "no column has more than one value"))
+            ids = table.select([c.ITEM]).to_pandas()[c.ITEM] if c.ITEM in table.column_names else None
+            display = display_columns(table)
     log = normalised(source, c.EVENTS, spec)
     events = None if log is None else _event_frame(log)
     counts: dict[str, int] = {}
     if log is not None and events is not None:
         tables[c.EVENTS] = TableReport(rows=len(events))
-        numbers = [n for n in events if n != c.TIME and pd.api.types.is_float_dtype(events[n].dtype)]
+        numbers = [str(n) for n in events if n != c.TIME and pd.api.types.is_float_dtype(events[n].dtype)]
         faults += _faults(c.EVENTS, events, event_schema(numbers, ids))
         core = {c.USER, c.ITEM, c.TIME, c.TYPE, c.SESSION, WRITTEN}
         faults += [_fault(c.EVENTS, *found) for found in almost_numbers(log, core)]
@@ -129,6 +123,33 @@ def inspect(source: Source, spec: ShopSpec, as_of: datetime | None = None) -> Re
     return Report(source=source.name, tables={n: tables[n] for n in c.TABLES if n in tables}, first_event=first,
                   last_event=last, event_types=counts, shop=shop,
                   faults=tuple(sorted(faults, key=lambda f: (f.severity, c.TABLES.index(f.table)))))
+
+
+def item_faults(source: Source, spec: ShopSpec) -> tuple[Fault, ...]:
+    """The faults of the items' table alone, as `inspect` finds them."""
+    faults = list(_structure(source, c.ITEMS, spec))
+    lazy = normalised(source, c.ITEMS, spec)
+    if lazy is not None:
+        table = lazy.to_pyarrow()
+        fields, _ = sort_columns(table, c.ITEM, spec)
+        faults += _entity_faults(c.ITEMS, lazy, table, fields, spec)
+        faults += [] if len(table) else [_fault(c.ITEMS, None, "no-rows", 0, "the table is empty")]
+    return tuple(faults)
+
+
+def _entity_faults(
+    name: str, lazy: ir.Table, table: ArrowTable, fields: Sequence[Field], spec: ShopSpec
+) -> Iterator[Fault]:
+    """Faults of the items' or the users' table, normalised, with the features that were found in it."""
+    id_column, frame = ID_COLUMNS[name], table.to_pandas()
+    numbers = [n for n in frame if n != id_column and pd.api.types.is_float_dtype(frame[n].dtype)]
+    yield from _faults(name, frame, entity_schema(id_column, numbers, fields))
+    known = {id_column, *spec.kinds_of(id_column), *TEXT_NAMES}
+    yield from (_fault(name, *found) for found in almost_numbers(lazy, known))
+    if name == c.ITEMS:
+        yield from (_fault(name, *found) for found in item_findings(frame, c.AVAILABLE in spec.columns.items))
+        if len(table) and not fields:
+            yield _fault(name, None, "no-features", len(table), "no column has more than one value")
 
 
 def _event_frame(table: ir.Table) -> pd.DataFrame:

@@ -16,8 +16,11 @@ from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_backtest, cli_experiments, cli_lake, cli_releases, cli_rules, cli_serve
 from pipelines.addresses import redacted
+from pipelines.cli_drill import drill
 from pipelines.cli_erase import erase_user
 from pipelines.cli_feeds import export_feeds
+from pipelines.cli_housekeeping import housekeeping
+from pipelines.cli_refresh import refresh_catalogue
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
@@ -186,10 +189,6 @@ def tune(
                   markup=False)
 
 
-for question in ask.COMMANDS:
-    app.command()(question)
-
-
 @app.command()
 def benchmark(
     data: Annotated[Path, typer.Option(help="Folder of the measuring protocol.", exists=True, file_okay=False)],
@@ -208,8 +207,8 @@ def benchmark(
     console.print_json(json.dumps(run(data, out, model, split, _checked(TrainSettings, **own) if own else None)))
 
 
-app.command()(export_feeds)
-app.command()(erase_user)
+for further in (*ask.COMMANDS, refresh_catalogue, export_feeds, erase_user, housekeeping, drill):
+    app.command()(further)
 
 
 def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:

@@ -154,6 +154,40 @@ class Released(Document):
     is_dry_run: bool = False
 
 
+class Catalogue(Artifact):
+    """The shop's item table as it is today, checked: `items.parquet` of the folder."""
+
+    source: str
+    items: int
+
+
+class Refreshed(Artifact):
+    """A serving bundle of a model that is live, with the items of a newer catalogue. `digest` is the bundle's digest.
+
+    Counts compare the catalogue with the one that the model was released with.
+    """
+
+    source: str
+    catalogue: str  # digest of the item table
+    base: int  # the release that the model was promoted by
+    items: int
+    added: int
+    changed: int  # of those that both have, with other features
+    removed: int
+    recall: float  # of the index against exact search, at `recall_k`
+    recall_k: int
+    search_recalls: Mapping[str, float] = {}
+
+
+class RefreshVerdict(Artifact):
+    """The light gate's answer. `path` holds verdict.json."""
+
+    refreshed: Refreshed
+    parent: int  # the release that was live when it was judged
+    accepted: bool
+    checks: tuple[Check, ...]
+
+
 class Feeds(Artifact):
     """What the live release recommends to every customer of a window, sealed for e-mail, ads and catalogues."""
 

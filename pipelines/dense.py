@@ -1,7 +1,7 @@
 """Dense item features: standardised numbers, given vectors, and small pictures as pixels."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,9 @@ def numbers(column: pd.Series) -> npt.NDArray[np.float32]:
     return logs[:, None]
 
 
-def given_vectors(column: pd.Series) -> npt.NDArray[np.float32]:
-    """[rows, width] of a column of equally long float lists, NaN where missing."""
-    width = len(next(v for v in column if v is not None))
+def given_vectors(column: pd.Series, width: int | None = None) -> npt.NDArray[np.float32]:
+    """[rows, width] of a column of equally long float lists, NaN where missing; the width is the first one's."""
+    width = len(next(v for v in column if v is not None)) if width is None else width
     return np.stack([np.full(width, np.nan, np.float32) if v is None else np.asarray(v, np.float32) for v in column])
 
 
@@ -66,3 +66,42 @@ def dense_block(
         notes.append({"name": name, "kind": kind, "width": block.shape[1],
                       "mean": [float(m) for m in mean], "scale": [float(s) for s in scale]})
     return np.concatenate(blocks, axis=1), notes
+
+
+def dense_as_noted(
+    table: pd.DataFrame, notes: Sequence[Mapping[str, Any]], before: npt.NDArray[np.float32],
+    has_its_picture: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """Dense features [rows, width] of a table, made as `dense_block` noted when it made those of another.
+
+    Args:
+        table: [rows], with the columns that the notes name.
+        notes: what `dense_block` returned.
+        before: [rows, width] features that the rows had.
+        has_its_picture: [rows] where the pictures are still the ones that `before` was made of; only others are read.
+
+    Raises:
+        DataError: a vector is of another length, or the bytes of a row are no image that Pillow reads.
+    """
+    found, first = np.empty((len(table), sum(note["width"] for note in notes)), np.float32), 0
+    for note in notes:
+        name, width = note["name"], note["width"]
+        rows = np.arange(len(table))
+        part = slice(first, first + width)
+        if note["kind"] == "numeric":
+            block = numbers(table[name])
+        elif note["kind"] == "vector":
+            strange = {len(value) for value in table[name] if value is not None} - {width}
+            if strange:
+                raise DataError(f"items.{name} has vectors of {min(strange)} numbers where the model was trained on "
+                                f"{width}: retrain")
+            block = given_vectors(table[name], width)
+        else:
+            found[:, part] = before[:, part]
+            rows = np.flatnonzero(~has_its_picture)
+            block = np.array([picture(table[name].iloc[row], name, int(row)) for row in rows], np.float32)
+            block = block.reshape(len(rows), width)
+        mean, scale = np.array(note["mean"], np.float32), np.array(note["scale"], np.float32)
+        found[rows, part] = np.nan_to_num((block - mean) / scale).astype(np.float32) / np.float32(width**0.5)
+        first += width
+    return found

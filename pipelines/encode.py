@@ -93,8 +93,8 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
     }
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", array, allow_pickle=False)
-    _write_table(items[kept_columns(shop)], out / "items.parquet")
-    _write_table(users[[c.USER]], out / "users.parquet")
+    write_table(items[kept_columns(shop)], out / "items.parquet")
+    write_table(users[[c.USER]], out / "users.parquet")
     write_json(out / "vocabulary.json", {"items": [asdict(f) for f in item_fields], "dense": dense_notes,
                                          "users": [asdict(f) for f in user_fields]})
     spec = {
@@ -121,10 +121,14 @@ def kept_columns(shop: Shop) -> list[str]:
     """
     shown = [column for column in shop.display.values() if column]
     told = [name for name, kind in shop.item_kinds if kind in TOKEN_KINDS]
-    stock = [c.AVAILABLE] if c.AVAILABLE in shop.items and is_availability(shop.items[c.AVAILABLE]) else []
-    is_dated = c.ARRIVES in shop.items and isinstance(shop.items[c.ARRIVES].dtype, pd.DatetimeTZDtype)
-    arrives = [c.ARRIVES] if is_dated else []
-    return [c.ITEM, *dict.fromkeys([*shown, *told, *stock, *arrives])]
+    return [c.ITEM, *dict.fromkeys([*shown, *told, *stock_columns(shop.items)])]
+
+
+def stock_columns(items: pd.DataFrame) -> list[str]:
+    """Columns that say whether and from when on an item can be bought, where the shop has such."""
+    stock = [c.AVAILABLE] if c.AVAILABLE in items and is_availability(items[c.AVAILABLE]) else []
+    is_dated = c.ARRIVES in items and isinstance(items[c.ARRIVES].dtype, pd.DatetimeTZDtype)
+    return [*stock, *([c.ARRIVES] if is_dated else [])]
 
 
 def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories, list[str]]:
@@ -139,6 +143,7 @@ def _histories(shop: Shop, users: pd.Index, items: pd.Index) -> tuple[Histories,
                      shop.target[order], shop.row[order]), event_types
 
 
-def _write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as a snapshot and a bundle hold it: its columns, and nothing of pandas."""
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None), path)
 

@@ -19,15 +19,17 @@ from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError
 from pipelines.histories import first_meetings
 from pipelines.item_texts import write_texts
-from pipelines.pictures import write_pictures
+from pipelines.pictures import picture_columns, picture_digests, write_pictures
 from pipelines.progress import log
 from pipelines.schema import kinds, read_shop
 from pipelines.snapshot import TEST, TRAIN, VALID
 from serving.erased import ErasureLog
+from serving.item_tower_files import PICTURE_DIGESTS
 
 STAGE = "features"
-# Of the folder: the first had neither words nor pictures, the second no settings, the third no times of arrival.
-FORMAT = 4
+# Of the folder: the first had neither words nor pictures, the second no settings, the third no times of arrival, the
+# fourth no digests of pictures.
+FORMAT = 5
 
 
 class FeatureSettings(Document):
@@ -82,6 +84,8 @@ def _build(ingested: Ingested, settings: FeatureSettings, exclusion: Exclusion, 
     worded = write_texts(rows, fields, shop.display["title"], out)
     pictured = write_pictures(rows, fields, shop.display["image"], out)
     log.info("of %s items %s have words and %s a picture", f"{len(rows):,}", f"{worded:,}", f"{pictured:,}")
+    columns = picture_columns(rows, fields, shop.display["image"])
+    np.save(out / PICTURE_DIGESTS, picture_digests(rows, columns), allow_pickle=False)
     write_json(out / "settings.json", settings)
     log.info("split: train until %s, valid until %s, test until %s", valid_from, test_from, ingested.window.as_of)
     return {

@@ -6,6 +6,7 @@ A snapshot holds those of the products that have one:
     picture_rows.npy  int64 [pictured] rows of the items, ascending
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,27 @@ def write_pictures(items: pd.DataFrame, kinds: Sequence[tuple[str, str]], shown:
         pictures(column, folder / PICTURES)
         np.save(folder / ROWS, column.index.to_numpy(np.int64), allow_pickle=False)
     return len(column)
+
+
+def picture_columns(items: pd.DataFrame, kinds: Sequence[tuple[str, str]], shown: str | None) -> list[str]:
+    """Columns that hold pictures: those of the kind "image", and the one that people are shown where it holds bytes."""
+    names = {name for name, kind in kinds if kind == "image"}
+    if shown is not None and any(isinstance(value, bytes) for value in items[shown].dropna().head(1)):
+        names.add(shown)
+    return sorted(names)
+
+
+def picture_digests(items: pd.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """64 bits [rows] of BLAKE2b of each item's pictures, by which a changed one is known; 0 where it has none."""
+    found = np.zeros(len(items), np.uint64)
+    for row, values in enumerate(zip(*(items[name] for name in columns), strict=True) if columns else ()):
+        if any(isinstance(value, bytes) for value in values):
+            digest = hashlib.blake2b(digest_size=8)
+            for value in values:
+                data = value if isinstance(value, bytes) else b""
+                digest.update(len(data).to_bytes(8, "little") + data)
+            found[row] = int.from_bytes(digest.digest(), "little")
+    return found
 
 
 def read_pictures(folder: Path) -> CataloguePictures | None:

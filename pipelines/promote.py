@@ -17,7 +17,8 @@ from serving.store import Release
 def promote(
     verdict: Verdict, origin: Origin, is_dry_run: bool, places: Settings, *, is_forced: bool = False
 ) -> Released:
-    """Release the bundle that `verdict` accepted, as the child of the release it was judged against.
+    """Release the bundle that `verdict` accepted, as the child of the release it was judged against, or of the last
+    refresh of that.
 
     Run again, also after a kill at any moment, it ends in the same record. A dry run checks the same
     things and writes nothing.
@@ -35,7 +36,8 @@ def promote(
         CorruptArtifact: verdict or bundle are not what was sealed.
     """
     _insist(verdict)
-    release, releases = release_of(verdict, origin, is_forced), open_store(places)
+    releases = open_store(places)
+    release = releases.behind_refreshes(release_of(verdict, origin, is_forced))
     if is_dry_run:
         Bundle.load(verdict.sealed.path, verdict.sealed.digest)
         releases.check(release)

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pipelines.contracts import Document
 from pipelines.errors import SettingsError
 
+_TASK_LOGS = "AIRFLOW__LOGGING__BASE_LOG_FOLDER"
 # Environment variable -> option of the store's client. What is not given here (instance, pod and workload identities)
 # the client finds by itself, as the cloud's own tools do.
 _CLIENT_OPTIONS: Mapping[str, Mapping[str, str]] = {
@@ -68,6 +69,8 @@ class Settings(Document):
             home/landing).
         api_keys: file of the API's clients (VITRINE_API_KEYS, none by default).
         lake: folder of the lakes, one a shop (VITRINE_LAKE, default home/lake).
+        task_logs: folder of Airflow's task logs (AIRFLOW__LOGGING__BASE_LOG_FOLDER, as Airflow itself reads it; none by
+            default).
         ingest_source: what a scheduled ingest reads a day of into the lake (VITRINE_INGEST, none by default).
         notices: Airflow connection by which people hear of failures (VITRINE_NOTICES, none by default).
     """
@@ -88,6 +91,7 @@ class Settings(Document):
     api_keys: Path | None = None
     lake: Path | None = None
     ingest_source: str | None = None
+    task_logs: Path | None = None
     notices: str | None = None
 
     @property
@@ -134,7 +138,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
              "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST",
-             "VITRINE_NOTICES", "TF_CONFIG")
+             "VITRINE_NOTICES", "TF_CONFIG", _TASK_LOGS)
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -157,6 +161,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_keys=Path(env["VITRINE_API_KEYS"]) if "VITRINE_API_KEYS" in env else None,
         lake=Path(env["VITRINE_LAKE"]) if "VITRINE_LAKE" in env else None,
         ingest_source=env.get("VITRINE_INGEST"),
+        task_logs=Path(env[_TASK_LOGS]) if _TASK_LOGS in env else None,
         notices=env.get("VITRINE_NOTICES"),
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )

@@ -18,6 +18,8 @@ and, made by the features stage where the shop has words or pictures, what searc
 
     item_texts.parquet     words of each item, see pipelines/item_texts.py
     pictures.npy, picture_rows.npy  thumbnails of the items that have a picture, see pipelines/pictures.py
+
+and item_pictures.npy, uint64 [items], by which a later catalogue's pictures are told from these.
 """
 
 from dataclasses import dataclass, fields

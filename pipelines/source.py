@@ -6,7 +6,7 @@ even while the shop goes on writing, and no two engines have to agree on what a 
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,7 +93,7 @@ class Source:
 
 @contextmanager
 def open_source(
-    source: str, as_of: datetime | None = None, between: Between | None = None
+    source: str, as_of: datetime | None = None, between: Between | None = None, only: Collection[str] = c.TABLES,
 ) -> Iterator[Source]:
     """Open a folder of tables, a lake, or an Ibis URL (`postgres://...`, `duckdb://shop.db`, `sqlite://shop.db`).
 
@@ -102,7 +102,7 @@ def open_source(
     these names. Of a lake (pipelines/lake.py) the days before `as_of` are read, as they were known then.
 
     Of a database no more events are copied than those `between`, and those without a time; other sources are opened
-    whole.
+    whole. Tables that are not among `only` are as if they were not there.
 
     Raises:
         DataError: the folder or file does not exist, or is broken (also when that shows only while reading).
@@ -116,10 +116,10 @@ def open_source(
             engine.raw_sql("SET TimeZone = 'UTC'")
             engine.raw_sql("SET enable_progress_bar = false")  # it would write into the log
             if is_lake(source):
-                yield _view_lake(Path(source), name, engine, as_of)
+                yield _view_lake(Path(source), name, engine, as_of, only)
             else:
-                yield (_copy_database(source, name, engine, between) if "://" in source
-                       else _view_folder(Path(source), name, engine))
+                yield (_copy_database(source, name, engine, between, only) if "://" in source
+                       else _view_folder(Path(source), name, engine, only))
         except duckdb.OutOfMemoryException:
             raise  # no fault of the data
         except duckdb.Error as error:
@@ -128,13 +128,13 @@ def open_source(
             engine.disconnect()
 
 
-def _view_folder(folder: Path, name: str, engine: Backend) -> Source:
+def _view_folder(folder: Path, name: str, engine: Backend, only: Collection[str]) -> Source:
     if not folder.is_dir():
         raise DataError(f"{name} is no folder: give a folder that holds events and items as .parquet or .csv, "
                         "or a database URL such as duckdb://shop.db")
     files: dict[str, tuple[Path, ...]] = {}
     text = set()
-    for table in c.TABLES:
+    for table in (name for name in c.TABLES if name in only):
         parquet, parts, csv = folder / f"{table}.parquet", folder / table, folder / f"{table}.csv"
         found = [p for p in (parquet, parts, csv) if p.exists()]
         if len(found) > 1:
@@ -161,16 +161,18 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
-def _view_lake(folder: Path, name: str, engine: Backend, as_of: datetime | None) -> Source:
-    files = tables_of(folder, as_of)
+def _view_lake(folder: Path, name: str, engine: Backend, as_of: datetime | None, only: Collection[str]) -> Source:
+    files = {table: paths for table, paths in tables_of(folder, as_of).items() if table in only}
     for table, paths in files.items():
         # By name: a day may have a column more than the day before it.
         engine.read_parquet([str(p) for p in paths], table_name=table, union_by_name=True)
     return Source(name, engine, frozenset(files), files, frozenset(), is_lake=True)
 
 
-def _copy_database(source: str, name: str, engine: Backend, between: Between | None) -> Source:
-    tables = _read_database(source, name, between)
+def _copy_database(
+    source: str, name: str, engine: Backend, between: Between | None, only: Collection[str]
+) -> Source:
+    tables = _read_database(source, name, between, only)
     for table, rows in tables.items():
         engine.con.register("incoming", rows)
         # A database promises no order: sorted by all columns, the same rows always come in the same order.
@@ -179,7 +181,9 @@ def _copy_database(source: str, name: str, engine: Backend, between: Between | N
     return Source(name, engine, frozenset(tables), {}, frozenset())
 
 
-def _read_database(source: str, name: str, between: Between | None) -> dict[str, pa.Table]:
+def _read_database(
+    source: str, name: str, between: Between | None, only: Collection[str]
+) -> dict[str, pa.Table]:
     scheme, _, place = source.partition("://")
     # These two would create the file that they do not find.
     if scheme in FILE_DATABASES and not Path(place.partition("?")[0]).is_file():
@@ -189,7 +193,7 @@ def _read_database(source: str, name: str, between: Between | None) -> dict[str,
         database = ibis.connect(source, **options)
         try:
             found = {}
-            for table in c.TABLES:
+            for table in (name for name in c.TABLES if name in only):
                 # Not database.list_tables(): of DuckDB 2, Ibis 12 cannot list any.
                 with suppress(TableNotFound):
                     asked = database.table(table)

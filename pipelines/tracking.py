@@ -45,7 +45,7 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 
 
 @contextmanager
-def _client(places: Settings) -> Iterator[MlflowClient]:
+def connected(places: Settings) -> Iterator[MlflowClient]:
     """A client of the installation's MLflow, whose failures name the address and the remedy."""
     uri = places.mlflow_uri
     try:
@@ -76,7 +76,7 @@ def _experiment(client: MlflowClient, places: Settings) -> entities.Experiment:
 
 def identity(places: Settings) -> str:
     """What tells one MLflow store from another, whatever address it has today: part of the register key."""
-    with _client(places) as client:
+    with connected(places) as client:
         return "{0.experiment_id} of {0.creation_time}".format(_experiment(client, places))  # milliseconds
 
 
@@ -194,7 +194,7 @@ def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
     Raises:
         TrackingError: MLflow cannot be reached or refuses.
     """
-    with _client(places) as client:
+    with connected(places) as client:
         experiment_id = _experiment(client, places).experiment_id
         with _run(client, experiment_id, record.key, record.name) as run:
             run_id = run.info.run_id
@@ -217,7 +217,7 @@ def record_retrain(record: RetrainRecord, places: Settings) -> dict[str, str]:
 def require_run(registered: Registered, places: Settings) -> None:
     """Raise a TrackingError where MLflow no longer has the run or the model version of `registered`."""
     name, number = registered.model_name, registered.model_version
-    with _client(places) as client:
+    with connected(places) as client:
         runs = client.search_runs([registered.experiment_id], f"attributes.run_id = '{registered.run_id}'")
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{registered.run_id}'")
     if not runs or number not in {str(version.version) for version in versions}:
@@ -250,7 +250,7 @@ def stage_run(
     what the stage worked on (a digest, a release number). `artifacts` are files or folders. Raises as
     `record_retrain` does, and so do the functions below.
     """
-    with _client(places) as client:
+    with connected(places) as client:
         _stage(client, client.get_run(registered.run_id),
                StageRecord(stage, params, metrics, (), tags or {}, artifacts))
 
@@ -261,7 +261,7 @@ def search_run(study: StageRecord, trials: Sequence[StageRecord], places: Settin
     Name and parameters are the identity of the study and of a trial. Raises as `record_retrain` does.
     """
     key = digest_of([study.name, texts(study.params)])
-    with _client(places) as client, _run(client, _experiment(client, places).experiment_id, key, study.name) as run:
+    with connected(places) as client, _run(client, _experiment(client, places).experiment_id, key, study.name) as run:
         _log_stage(client, run, study)
         for trial in trials:
             _stage(client, run, trial)
@@ -270,7 +270,7 @@ def search_run(study: StageRecord, trials: Sequence[StageRecord], places: Settin
 
 def tag(registered: Registered | Release, tags: Mapping[str, str], places: Settings) -> None:
     """Tag the run and the model version, for example with {"vitrine.bundle_digest": ...}."""
-    with _client(places) as client:
+    with connected(places) as client:
         for name, value in tags.items():
             client.set_tag(registered.run_id, name, value)
             client.set_model_version_tag(registered.model_name, registered.model_version, name, value)
@@ -282,7 +282,7 @@ def verdict(judged: Verdict, places: Settings) -> None:
     answer = {"vitrine.verdict": "accepted" if judged.accepted else "rejected", BUNDLE: judged.sealed.digest}
     stage_run(registered, "gate", *judgement(judged), (), places, answer)
     tag(registered, answer, places)
-    with _client(places) as client:
+    with connected(places) as client:
         for path in sorted(Path(judged.path).glob("verdict.*")):
             client.log_artifact(registered.run_id, str(path))
 
@@ -290,9 +290,9 @@ def verdict(judged: Verdict, places: Settings) -> None:
 def promoted(release: Release, places: Settings) -> None:
     """Let the alias `champion` follow `release` of the log, with tags; a late retry, of a lower number, is ignored."""
     name, own = release.model_name, release.model_version
-    stage = "promote" if release.restores is None else "rollback"
+    stage = {"promotion": "promote"}.get(release.cause, release.cause)
     stage_run(release, stage, {"release": release.number, "bundle": release.bundle}, {}, (), places)
-    with _client(places) as client:
+    with connected(places) as client:
         champion = client.get_registered_model(name).aliases.get(CHAMPION, own)
         seen = [int(client.get_model_version(name, v).tags.get(RELEASE, -1)) for v in (own, champion)]
         if release.number >= max(seen):

@@ -46,6 +46,11 @@ def epochs() -> Param:
                  description="Empty: the training's own setting. It stops early in any case.")
 
 
+def shop() -> Param:
+    """Whose releases or customers, where an installation has several shops."""
+    return Param(None, type=["null", "string"], title="Shop", description="Empty: the only shop of the store.")
+
+
 def reason(default: str, description: str = "Goes into the record.") -> Param:
     """Why somebody asks for a run."""
     return Param(default, type="string", minLength=1, title="Reason", description=description)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk import BaseOperator, Context
 from pydantic import ValidationError
 
 from pipelines.contracts import Published
@@ -13,13 +13,12 @@ from pipelines.errors import SettingsError
 from pipelines.lake_steps import IngestParams, run_step
 from pipelines.settings import load_settings
 from pipelines.validation import faults_of
+from plugins.assets import LAKE
 from plugins.failures import named_failures
 from plugins.source_connection import source_of
 from plugins.stage_task import origin_of, summary
 
 log = logging.getLogger("vitrine")
-# Says that a day was published; which shop's, and which one, stands in the event's extra.
-LAKE = Asset("vitrine_lake")
 
 
 class LakeTask(BaseOperator):

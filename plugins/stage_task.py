@@ -19,6 +19,7 @@ from pipelines.errors import GateRejected, SettingsError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
+from plugins.assets import MAY_RELEASE, RELEASE
 from plugins.failures import named_failures
 from plugins.mlflow_links import MlflowRunLink, VerdictLink
 from plugins.source_connection import source_of
@@ -74,6 +75,8 @@ class StageTask(BaseOperator):
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
+        if self.stage == "promote" and not contract["is_dry_run"]:
+            context["outlet_events"][MAY_RELEASE].add(RELEASE, extra={"shop": params.shop, **contract})
         log.info("%s: %s", self.stage, summary(contract))
         return contract
 

@@ -19,6 +19,7 @@ Files of a bundle folder (arrays are .npy and never pickled; rows are those of i
     picture_vectors.npy, picture_rows.npy  float32 [pictured, P] and int64 [pictured], of products with a picture
     picture_index/     as index/, over picture_vectors
     photos.bin, photo_offsets.npy  small pictures to show, where the shop gives pictures (serving/photos.py)
+    item_tower*, ...   what embeds products after the training, see serving/item_tower_files.py; nothing here reads it
     provenance.json    the contracts that led here, with their digests
     panel.json         histories without user ids, to compare bundles by (serving/panel.py)
     figures.json       what was measured and set, for people
@@ -44,6 +45,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from pipelines.artifacts import digest_of, write_json
 from pipelines.columns import AVAILABLE, ITEM
 from pipelines.errors import BundleRefused, CorruptArtifact
+from serving import item_tower_files
 from serving.bundle_files import (
     DEFAULT_BOUNDS,
     INDEX,
@@ -191,7 +193,11 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
     """
     doors = [DOORS, *Doors.load(trained).files] if (trained / DOORS).exists() else []
     vocabulary = [name for name in ("vocabulary.json",) if (snapshot / name).exists()]
-    for source, names in ((trained, [*FROM_TRAINING, *doors]), (snapshot, [*FROM_SNAPSHOT, *vocabulary])):
+    # A training of before there were refreshes has none.
+    has_tower = (trained / item_tower_files.CONFIG).exists()
+    tower, features = ((item_tower_files.FROM_TRAINING, item_tower_files.FROM_SNAPSHOT) if has_tower else ((), ()))
+    for source, names in ((trained, [*FROM_TRAINING, *doors, *tower]),
+                          (snapshot, [*FROM_SNAPSHOT, *vocabulary, *features])):
         for name in names:
             if not (source / name).is_file():
                 raise CorruptArtifact(f"{source}: {name} is missing, so that no bundle can be made; "

@@ -17,6 +17,7 @@ from pipelines.artifacts import CONTRACT, MANIFEST, TIMINGS
 from pipelines.contracts import Document
 from pipelines.errors import BundleRefused, CorruptArtifact
 from serving.doors import DOORS, PICTURE_FILES, TEXT_FILES
+from serving.item_tower_files import FILES as TOWER_FILES
 from serving.photos import PHOTO_FILES
 from serving.strict_read import DOCUMENT_BYTES, read_document
 
@@ -30,7 +31,9 @@ REQUIRED = frozenset({
     "popularity.npy", "tombstones.json", "provenance.json",
 })
 PANEL, FIGURES = "panel.json", "figures.json"
-OPTIONAL = frozenset({"vocabulary.json", PANEL, FIGURES, DOORS, *TEXT_FILES, *PICTURE_FILES, *PHOTO_FILES})
+OPTIONAL = frozenset({
+    "vocabulary.json", PANEL, FIGURES, DOORS, *TEXT_FILES, *PICTURE_FILES, *PHOTO_FILES, *TOWER_FILES,
+})
 # What ScaNN 1.4 writes for the one kind of index that the index stage builds. Its searcher unpickles a
 # scann_docids.pkl wherever it finds one, so that such a name stands in no table.
 SCANN_PARTS = frozenset({

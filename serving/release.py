@@ -1,7 +1,7 @@
 """The documents of a release log: releases, and promotions that were refused. Each carries its own SHA-256."""
 
 import json
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -32,6 +32,7 @@ class Release(Document):
         run_id, model_name, model_version: MLflow's names for the same thing.
         is_forced: older data was meant to replace newer.
         restores: for a rollback, the release whose bundle goes live again; None for a promotion.
+        refreshes: for a refresh of the catalogue, the release whose model it goes on with; None otherwise.
     """
 
     number: int = Field(ge=1, lt=10**8)
@@ -49,6 +50,12 @@ class Release(Document):
     model_version: str
     is_forced: bool = False
     restores: int | None = Field(default=None, ge=1)
+    refreshes: int | None = Field(default=None, ge=1)
+
+    @property
+    def cause(self) -> Literal["promotion", "rollback", "refresh"]:
+        """How it came about."""
+        return "rollback" if self.restores is not None else "refresh" if self.refreshes is not None else "promotion"
 
     @model_validator(mode="after")
     def _follows(self) -> "Release":
@@ -56,6 +63,9 @@ class Release(Document):
             raise ValueError(f"release {self.number} cannot follow parent {self.parent}; write parent + 1")
         if self.restores is not None and self.restores >= self.number:
             raise ValueError(f"release {self.number} cannot restore release {self.restores}, which is not before it")
+        if self.refreshes is not None and (self.refreshes >= self.number or self.restores is not None):
+            raise ValueError(f"release {self.number} cannot refresh release {self.refreshes}: that is not before it, "
+                             f"or release {self.restores} is restored")
         return self
 
 

@@ -98,8 +98,8 @@ class ReleaseStore:
     def parent_for(self, training: str, as_of: datetime | None = None) -> Release | None:
         """The release to judge a training against: the live one.
 
-        Where the live one is of that very training (the run is being repeated), the one that it replaced:
-        so a repeated run is judged, named and promoted exactly as before.
+        Where the live one is of that very training (the run is being repeated), or a refresh of it, the one that it
+        replaced: so a repeated run is judged, named and promoted exactly as before.
 
         Args:
             training: digest of the training.
@@ -107,8 +107,15 @@ class ReleaseStore:
                 training may come out with the same digest. Without it the digest alone decides.
         """
         live = self.live()
-        if live is not None and live.training == training and as_of in (None, live.as_of):
-            return self.get(live.parent) if live.parent is not None else None
+
+        def is_own(release: Release | None) -> bool:
+            return release is not None and release.training == training and as_of in (None, release.as_of)
+
+        found = live
+        while found is not None and found.parent is not None and found.refreshes is not None and is_own(found):
+            found = self.get(found.parent)  # refreshes of the training, made since
+        if found is not None and is_own(found):
+            return self.get(found.parent) if found.parent is not None else None
         return live
 
     def parent_then(self, training: str, as_of: datetime) -> Release | None:
@@ -129,6 +136,25 @@ class ReleaseStore:
         before = list(takewhile(lambda one: one.as_of < as_of, history))
         return before[-1] if before else None
 
+    def origin(self, release: Release) -> Release:
+        """The promotion that a release leads back to through rollbacks and refreshes: its model's own."""
+        while (before := release.restores or release.refreshes) is not None:
+            release = self.get(before)
+        return release
+
+    def behind_refreshes(self, release: Release) -> Release:
+        """A promotion as the child of the last refresh of the release that it was judged against.
+
+        Refreshes change the catalogue and no model, so that what was found against their model still holds, and a
+        retrain of hours is not undone by a catalogue of minutes. Anything else is returned as it is.
+        """
+        if release.cause != "promotion" or release.parent is None:
+            return release
+        numbers = set(self.numbers())
+        while release.number in numbers and self.get(release.number).cause == "refresh":
+            release = release.model_copy(update={"parent": release.number, "number": release.number + 1})
+        return release
+
     def check(self, release: Release) -> Release | None:
         """Whether `release` may be the next record, as far as can be said without writing it.
 
@@ -136,9 +162,10 @@ class ReleaseStore:
             The existing record where the very same promotion was made before, else None.
 
         Raises:
-            ReleaseConflict: another release has this number, `parent` is not live, newer data is live, or it
-                says that it restores a release of another bundle.
+            ReleaseConflict: another release has this number, `parent` is not live, newer data is live, or it says that
+                it restores a release of another bundle, or refreshes one of another training.
         """
+        release = self.behind_refreshes(release)
         numbers = self.numbers()
         if release.number in numbers:
             return self._repeated(release)
@@ -154,6 +181,12 @@ class ReleaseStore:
             if (restored.bundle, restored.as_of) != (release.bundle, release.as_of):
                 raise ReleaseConflict(f"{self.root}: release {restored.number} is bundle {restored.bundle[:12]}, not "
                                       f"{release.bundle[:12]}; roll back again")
+        elif release.refreshes is not None:
+            refreshed = self.get(release.refreshes)
+            if live is None or not (live.training == refreshed.training == release.training
+                                    and live.as_of == refreshed.as_of == release.as_of):
+                raise ReleaseConflict(f"{self.root}: a refresh goes on with the model that is live, and release "
+                                      f"{refreshed.number} is of another; refresh again")
         elif live and release.as_of < live.as_of and not release.is_forced:
             raise ReleaseConflict(
                 f"{self.root}: data up to {release.as_of} would replace data up to {live.as_of} of release "
@@ -172,6 +205,7 @@ class ReleaseStore:
             BundleRefused: the store does not hold the bundle, or is removing it.
             BundleAbsent: it was removed in the very moment; the same promotion again mends it.
         """
+        release = self.behind_refreshes(release)
         try:
             record = self.check(release) or self._append(release)
         except (ReleaseConflict, BundleRefused) as error:
@@ -230,8 +264,8 @@ class ReleaseStore:
     def _repeated(self, release: Release) -> Release:
         """The record that stands under `release.number`, if it is of the very same promotion."""
         existing = self._taken(release.number)
-        if ((existing.bundle, existing.parent, existing.restores)
-                != (release.bundle, release.parent, release.restores)):
+        if ((existing.bundle, existing.parent, existing.restores, existing.refreshes)
+                != (release.bundle, release.parent, release.restores, release.refreshes)):
             raise ReleaseConflict(
                 f"{self.root}: release {existing.number} is already bundle {existing.bundle[:12]} of {existing.actor} "
                 f"({existing.created_at}), bundle {release.bundle[:12]} was judged against its parent "

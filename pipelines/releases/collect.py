@@ -18,7 +18,8 @@ class Keeping(Document):
     """What cleaning leaves alone.
 
     Attributes:
-        previous: bundles that were live before the live one, to roll back to.
+        previous: bundles that were live before the live one, to roll back to; as many models before the live one's
+            stay by the bundle that they were promoted with.
         grace: how long a bundle stays after it was added, after it stopped being live, and after its last lease
             expired: for promoters between adding and releasing, readers between polls, and clocks that differ.
     """
@@ -97,4 +98,18 @@ def _reasons(
     bundles = list(dict.fromkeys(release.bundle for release in reversed(history)))
     for place, bundle in enumerate(bundles[: keeping.previous + 1]):
         reasons[bundle] = "is live" if place == 0 else f"is number {place} of {keeping.previous} to roll back to"
+    # Catalogues are refreshed by the hour: they are not to push the models of the weeks before out of reach.
+    by_number = {release.number: release for release in history}
+
+    def model(release: Release) -> str:
+        while (before := by_number.get(release.restores or release.refreshes or 0)) is not None:
+            release = before
+        return release.bundle
+
+    models = list(dict.fromkeys(model(release) for release in reversed(history)))
+    for place, bundle in enumerate(models[: keeping.previous + 1]):
+        reasons.setdefault(bundle, f"is of the last {place + 1} of {keeping.previous + 1} models")
+    for release in history:
+        if release.refreshes is not None and release.bundle in reasons:
+            reasons.setdefault(model(release), f"is what release {release.number} refreshes")
     return reasons

@@ -30,8 +30,8 @@ def plan(store: ReleaseStore, to: int | None, actor: str, reason: str) -> Releas
                             "name another one with --to, `vitrine releases` lists them")
     store.shelf.check(target.bundle)
     return target.model_copy(update={
-        "number": live.number + 1, "parent": live.number, "restores": target.number, "actor": actor, "reason": reason,
-        "created_at": datetime.now(UTC), "is_forced": False})
+        "number": live.number + 1, "parent": live.number, "restores": target.number, "refreshes": None,
+        "actor": actor, "reason": reason, "created_at": datetime.now(UTC), "is_forced": False})
 
 
 def rollback(store: ReleaseStore, planned: Release) -> Release:

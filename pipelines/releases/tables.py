@@ -23,7 +23,8 @@ def releases_table(releases: Sequence[Release], live: int | None, stock: Mapping
     table = Table("release", "when (UTC)", "who", "why", "model", "data up to", *SHOWN, "bundle", "size", "")
     for release in reversed(releases):
         held = stock.get(release.bundle)
-        why = release.reason if release.restores is None else f"rollback to {release.restores}: {release.reason}"
+        why = {"promotion": "", "rollback": f"rollback to {release.restores}: ",
+               "refresh": f"refresh of {release.refreshes}: "}[release.cause] + release.reason
         table.add_row(
             str(release.number), f"{release.created_at:%Y-%m-%d %H:%M:%S}", release.actor,
             f"{why} (forced)" if release.is_forced else why, f"{release.model_name} {release.model_version}",

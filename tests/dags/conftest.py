@@ -25,6 +25,7 @@ for dag in bag.dags.values():
         "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "doc": dag.doc_md, "tags": sorted(dag.tags),
         "timetable": type(interval).__name__, "params": {k: dag.params.get_param(k).schema for k in dag.params},
         "defaults": {k: dag.params.get_param(k).value for k in dag.params},
+        "told": [k for k in dag.params if dag.params.get_param(k).description],
         "tasks": {t.task_id: {
             "upstream": sorted(t.upstream_task_ids), "retries": t.retries, "owner": t.owner, "pool": t.pool,
             "backoff": t.retry_exponential_backoff, "delay": t.retry_delay.total_seconds(),

@@ -1,0 +1,1 @@
+"""A newer catalogue for the model that is live: read, embedded, judged and released in minutes, without training."""
