@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BundleRefused, DataError
-from pipelines.index import ExactAnswers, IndexSettings, build_scann
+from pipelines.index import IndexSettings, build_scann
+from pipelines.index_tuning import ExactAnswers
 from serving.index_files import IndexConfig
 from serving.retriever import NOTHING, ExactRetriever, ScannRetriever, best
 
