@@ -66,7 +66,7 @@ def efforts(leaves: int, shape: tuple[int, int]) -> list[tuple[int, int]]:
     """(leaves to search, candidates to reorder) to try, cheapest first; leaves by steps of about a square root of 2."""
     searches = sorted({min(leaves, round(2 ** (step / 2))) for step in range(2 * leaves.bit_length() + 1)})
     ways = [(search, reorder) for search in searches for reorder in REORDERS]
-    return sorted(ways, key=lambda way: (cost_us(leaves, *way, shape), way))
+    return sorted(ways, key=lambda way: (cost_us(leaves, way[0], way[1], shape), way))
 
 
 def tuned(

@@ -18,6 +18,7 @@ from serving.index_files import IndexConfig
 
 Rows = npt.NDArray[np.int64]
 
+NONE: Rows = np.zeros(0, np.int64)
 NOTHING = -1  # row where there are fewer than k items to find; its score is -inf
 _BLOCK = 1 << 24  # scores held at once by an exact search: 64 MB
 _NUMBERS = 1 << 22  # of candidates' vectors that an approximate search holds at once: 16 MB
@@ -54,6 +55,14 @@ def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
         candidates = np.flatnonzero(scores > -np.inf)
     order = candidates[np.lexsort((candidates, -scores[candidates]))[:k]]
     return order, scores[order]
+
+
+def distinct(*rows: npt.NDArray[np.integer]) -> Rows:
+    """Rows of several arrays, ascending and each once; most that are asked for are empty, which costs nothing."""
+    filled = [one for one in rows if len(one)]
+    if not filled:
+        return NONE
+    return np.unique(filled[0] if len(filled) == 1 else np.concatenate(filled)).astype(np.int64, copy=False)
 
 
 class Blocks:
@@ -157,13 +166,15 @@ class ScannRetriever:
         products: Floats = np.matmul(self.items.take(candidates), vectors[:, :, None])[:, :, 0]
         products[left_out] = -np.inf
         order = np.lexsort((candidates, -products))[:, :k]
-        scores: Floats = np.take_along_axis(products, order, axis=1)
-        rows: Rows = np.where(np.isneginf(scores), NOTHING, np.take_along_axis(candidates, order, axis=1))
+        each = np.arange(len(vectors))[:, None]
+        scores: Floats = products[each, order]
+        rows: Rows = np.where(scores == -np.inf, NOTHING, candidates[each, order])
         for query in np.flatnonzero(rows[:, -1] == NOTHING).tolist():
-            banned = None if exclude is None else [exclude[query]]
-            if banned is None or np.count_nonzero(rows[query] != NOTHING) < len(self.items) - len(np.unique(banned[0])):
+            only = None if exclude is None else [exclude[query]]
+            left = len(self.items) - (0 if only is None else len(distinct(*only)))
+            if np.count_nonzero(rows[query] != NOTHING) < left:
                 one = slice(query, query + 1)
-                rows[one], scores[one] = self.exact.search(vectors[one], k, banned)
+                rows[one], scores[one] = self.exact.search(vectors[one], k, only)
         return rows, scores
 
 
@@ -216,7 +227,8 @@ def _checked(vectors: Floats, k: int, dimension: int) -> Floats:
 def _among(candidates: Rows, banned: Rows) -> npt.NDArray[np.bool_]:
     """Which of the candidates [n] are banned; np.isin, which takes ten times as long for a handful."""
     if candidates.size * banned.size <= _PAIRS:
-        return (candidates[:, None] == banned[None, :]).any(axis=1)
+        found: npt.NDArray[np.bool_] = (candidates[:, None] == banned[None, :]).any(axis=1)
+        return found
     return np.isin(candidates, banned)
 
 
