@@ -25,8 +25,7 @@ def measure(bundle: Path, answers: int, k: int, seed: int) -> dict[str, float]:
     """Milliseconds an answer, of the clock (median) and of all processors (mean)."""
     from models.legacy_keras import tf
 
-    vectors, inputs = (np.load(bundle / f"{name}.npy", mmap_mode=mode)  # type: ignore[call-overload]
-                       for name, mode in (("item_vectors", None), ("item_inputs", "r")))
+    vectors, inputs = np.load(bundle / "item_vectors.npy"), np.load(bundle / "item_inputs.npy", mmap_mode="r")
     shapes = {"visits": ((VISITS, DIMENSION), tf.float32), "counts": ((VISITS,), tf.float32),
               "types": ((VISITS, len(TYPES)), tf.float32), "gaps": ((VISITS,), tf.int32), "wait": ((), tf.int32),
               "user": ((SPEC["user_slots"],), tf.int32)}

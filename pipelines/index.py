@@ -45,6 +45,7 @@ from serving.index_files import IndexConfig
 from serving.retriever import ExactRetriever, ScannRetriever, import_scann
 
 STAGE = "index"
+_SAMPLE = 100_000  # items that leaves are learned from
 # Fields of contracts that name a place or an input rather than content: left out of the bundle, so that
 # equal content has an equal digest wherever it was made.
 _PLACES = {"path", "key", "source", "events_before", "events_after", "events_erased"}
@@ -184,16 +185,19 @@ def build_scann(vectors: Floats, queries: Floats, settings: IndexSettings, folde
     """Build, tune and serialise a ScaNN index of `vectors` [items, D] into `folder`; the recall reached.
 
     The same vectors give the same bytes: one training thread, and centroids that start far apart instead
-    of at random (ScaNN's random start differs from process to process; this one doubles the build time).
+    of at random (ScaNN's random start differs from process to process; this one doubles the build time). A leaf may be
+    small: by its default ScaNN drops centres with fewer than 50 of the sample, which is what a leaf of a million items
+    has on average, and a neighbourhood without a centre is hard to find (docs/benchmarks.md).
     """
     scann_ops_pybind = import_scann()
-    leaves = max(16, 2 * math.isqrt(len(vectors)))
+    leaves, sample = max(16, 2 * math.isqrt(len(vectors))), min(len(vectors), _SAMPLE)
     log.info("index: building ScaNN over %s vectors of %d, %d leaves", f"{len(vectors):,}", vectors.shape[1], leaves)
     started = time.monotonic()
     searcher = (
         scann_ops_pybind.builder(vectors, settings.recall_k, "dot_product")
         .set_n_training_threads(1)
-        .tree(leaves, max(1, leaves // 50), training_sample_size=min(len(vectors), 100_000), random_init=False)
+        .tree(leaves, max(1, leaves // 50), training_sample_size=sample, random_init=False,
+              min_partition_size=max(1, sample // leaves // 5))
         .score_ah(2, anisotropic_quantization_threshold=0.2)
         .reorder(REORDERS[0])
         .build()
