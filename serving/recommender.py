@@ -62,7 +62,8 @@ class Recommender:
             self.pictures = PictureSearch(bundle.path, bundle.pictures, bundle.picture_index)
         self.tower = UserTower(bundle.path / "user_tower.tflite")
         # The last column is the item prior: how much an item sells says nothing about what it is like.
-        self.norms = np.maximum(np.linalg.norm(bundle.item_vectors[:, :-1], axis=1), 1e-12)
+        plain = bundle.item_vectors[:, :-1]
+        self.norms = np.maximum(np.sqrt(np.einsum("nd,nd->n", plain, plain)), 1e-12)
         nobody = Request(empty_history(), 0, np.zeros(bundle.limits.user_slots, np.int32))
         shape = self.vectors([nobody]).shape
         if shape != (1, bundle.item_vectors.shape[1]):

@@ -62,7 +62,10 @@ def distinct(*rows: npt.NDArray[np.integer]) -> Rows:
     filled = [one for one in rows if len(one)]
     if not filled:
         return NONE
-    return np.unique(filled[0] if len(filled) == 1 else np.concatenate(filled)).astype(np.int64, copy=False)
+    joined = filled[0] if len(filled) == 1 else np.concatenate(filled)
+    if not (joined[1:] > joined[:-1]).all():
+        joined = np.unique(joined)
+    return joined.astype(np.int64, copy=False)
 
 
 class Blocks:
