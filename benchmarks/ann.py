@@ -1,5 +1,6 @@
 """Approximate search: Vitrine's own index, built and tuned by itself, beside hnswlib tuned to the same recall.
 
+    uv pip install hnswlib==0.8.0     # not of the lock: it has no wheels, and not every machine has a C++ compiler
     python -m benchmarks.ann --items 1000000
     python -m benchmarks.ann --items 10000000 --no-hnswlib
 
@@ -16,12 +17,12 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from time import process_time
 from typing import Annotated, Any
 
-import hnswlib
 import numpy as np
 import typer
 from threadpoolctl import threadpool_limits
@@ -63,7 +64,13 @@ class Hnsw:
     """hnswlib's graph with its inner product, on one thread."""
 
     def __init__(self, vectors: Floats, links: int) -> None:
-        """Insert all `vectors`; `links` is its M."""
+        """Insert all `vectors`; `links` is its M.
+
+        Raises:
+            ImportError: hnswlib is not installed.
+        """
+        import hnswlib
+
         self.links = links
         self.graph = hnswlib.Index("ip", vectors.shape[1])
         self.graph.init_index(len(vectors), M=links, ef_construction=EF_CONSTRUCTION, random_seed=1)
@@ -186,6 +193,9 @@ def main(
     out: Annotated[Path | None, typer.Option(help="JSON of the figures.")] = None,
 ) -> None:
     """Build both, tune both, ask both in turn, and print the ratios."""
+    if hnswlib and find_spec("hnswlib") is None:
+        raise typer.BadParameter("it is not installed: `uv pip install hnswlib==0.8.0`, or say --no-hnswlib",
+                                 param_hint="--hnswlib")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with tempfile.TemporaryDirectory(prefix="vitrine-ann-") as name, threadpool_limits(1):
         figures = list(compare(items, dimension, queries, recall, k, seed, rounds, hnswlib, Path(name) / "index"))

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from click.testing import Result
 from typer.testing import CliRunner
 
+from benchmarks import ann as module
 from benchmarks.ann import Hnsw, clustered, in_turn, main
 from pipelines.index_tuning import ExactAnswers
 
@@ -24,6 +26,7 @@ def test_vectors_lie_around_their_centres_at_length_one() -> None:
 
 
 def test_ef_is_the_smallest_that_is_enough() -> None:
+    pytest.importorskip("hnswlib", reason="no part of the lock: it has no wheels")
     rng = np.random.default_rng(1)
     vectors, queries = (clustered(size, 16, rng, np.zeros((1, 16), np.float32)) for size in (2000, 50))
     graph, answers = Hnsw(vectors, 4), ExactAnswers(vectors, queries, 10)
@@ -43,11 +46,27 @@ def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
     assert all(0 <= seconds < 1 for seconds in best)
 
 
-def test_the_command_compares_at_one_recall(tmp_path: Path) -> None:
-    app, out = typer.Typer(), tmp_path / "figures.json"
+def called(out: Path, *more: str) -> Result:
+    app = typer.Typer()
     app.command()(main)
-    answer = CliRunner().invoke(app, ["--items", "4000", "--queries", "100", "--rounds", "1", "--dimension", "16",
-                                      "--out", str(out)], catch_exceptions=False)
+    return CliRunner().invoke(app, ["--items", "4000", "--queries", "100", "--rounds", "1", "--dimension", "16",
+                                    "--out", str(out), *more], catch_exceptions=False)
+
+
+def test_without_hnswlib_it_says_so_or_measures_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    refused = called(tmp_path / "none.json")
+    assert refused.exit_code == 2 and "--no-hnswlib" in refused.output
+    out = tmp_path / "figures.json"
+    assert called(out, "--no-hnswlib").exit_code == 0
+    (found,) = json.loads(out.read_text())
+    assert found["ours"]["recall"] > 0.85 and found["ours"]["us"] > 0
+
+
+def test_the_command_compares_at_one_recall(tmp_path: Path) -> None:
+    pytest.importorskip("hnswlib", reason="no part of the lock: it has no wheels")
+    out = tmp_path / "figures.json"
+    answer = called(out)
     assert answer.exit_code == 0, answer.output
     ours, theirs, queries, building = json.loads(out.read_text())
     assert ours["ours"]["recall"] > 0.85 and theirs["hnswlib"]["recall"] > 0.85  # .95 of the queries tuned with
