@@ -40,10 +40,9 @@ def serving(home: Path, port: int) -> Iterator[tuple[psutil.Process, float]]:
         RuntimeError: it ended, or was not ready within five minutes; the message has its last words.
     """
     said, began = home / "serve.log", time.perf_counter()
-    environment = {**os.environ, "VITRINE_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
     with said.open("w") as log, subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "serve", "--port", str(port)], env=environment,
-        stdout=log, stderr=subprocess.STDOUT,
+        ["env", f"VITRINE_HOME={home}", sys.executable, "-W", "ignore", "-m", "pipelines.cli", "serve", "--port",
+         str(port)], stdout=log, stderr=subprocess.STDOUT,
     ) as child:
         try:
             while not _is_ready(port):
@@ -93,7 +92,7 @@ def _json_of(module: str, options: Mapping[str, object]) -> dict[str, Any]:
     """What a module of this package prints last, as JSON."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     ended = subprocess.run([sys.executable, "-W", "ignore", "-m", module, *words], check=False, capture_output=True,
-                           text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+                           text=True)
     if ended.returncode:
         raise RuntimeError(f"{module} ended with status {ended.returncode}: {ended.stderr[-1000:]}")
     found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
@@ -170,7 +169,7 @@ def main(
 ) -> None:
     """Make or find the release, serve it, drive it, and print the figures beside their aims."""
     subprocess.run([sys.executable, "-W", "ignore", "-m", "benchmarks.serving_world", str(home), str(items)],
-                   check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, stdout=subprocess.DEVNULL)
+                   check=True, stdout=subprocess.DEVNULL)
     found = measure(home.resolve(), items, rate, seconds, {"connections": connections, "k": k}, reference, most)
     typer.echo(report(found))
     if out is not None:
