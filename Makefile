@@ -22,9 +22,12 @@ run: $(STAMP) ## One retrain through Airflow: make run [DATA=folder] [AS_OF=time
 serve: $(STAMP) ## Answer over HTTP from the live release: make serve [SHOP=name] [PORT=n]
 	@$(BIN)/vitrine serve $(if $(SHOP),--shop "$(SHOP)") $(if $(PORT),--port "$(PORT)")
 
+# A file's tests stay in one process. ARGS="-n0" runs all in one, as --pdb needs.
+WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP) ## Run all tests: make test [ARGS="-k gate"]
 	@$(BIN)/python -m tests.browser
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 faults: $(STAMP) ## Run the full fault sweeps: make faults [ARGS="-k stale"]
 	@$(BIN)/python -m pytest tests/faults --full-faults $(ARGS)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.artifacts import verify
 from pipelines.contracts import Origin, Released, Verdict
-from pipelines.errors import BundleRefused, CorruptArtifact, GateRejected, ReleaseConflict
+from pipelines.errors import BundleAbsent, BundleRefused, CorruptArtifact, GateRejected, ReleaseConflict
 from pipelines.progress import log
 from pipelines.releases.champion import follow, refused
 from pipelines.releases.opening import open_store
@@ -47,6 +47,8 @@ def promote(
                               "run the index stage again")
     try:
         release = releases.commit(release)
+    except BundleAbsent:  # no refusal: the record stands, and the retry mends it
+        raise
     except (ReleaseConflict, BundleRefused) as error:
         refused(release, str(error), places)
         raise

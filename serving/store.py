@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 
-from pipelines.errors import BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
+from pipelines.errors import BundleAbsent, BundleRefused, CorruptArtifact, ReleaseConflict, StoreUnreachable
 from serving.erased import ErasureLog
 from serving.experiments.log import ExperimentLog
 from serving.leases import Leases, process_name
@@ -170,6 +170,7 @@ class ReleaseStore:
         Raises:
             ReleaseConflict: see `check`, or another promoter was quicker.
             BundleRefused: the store does not hold the bundle, or is removing it.
+            BundleAbsent: it was removed in the very moment; the same promotion again mends it.
         """
         try:
             record = self.check(release) or self._append(release)
@@ -178,6 +179,10 @@ class ReleaseStore:
             raise
         # Also for a repetition: the first writer may have died between writing and syncing.
         self._storage.settle(_key(release.number))
+        if not self.shelf.holds(record.bundle):  # a promoter that slept longer than its lease lasts
+            raise BundleAbsent(f"{self.root}: release {record.number} stands, and its bundle {record.bundle[:12]} was "
+                               "removed while this promoter slept: what serves goes on with the release before; "
+                               "promote again, which adds the bundle anew, or roll back")
         return record
 
     def refusals(self) -> list[Refusal]:

@@ -13,6 +13,7 @@ import psutil
 
 from stack.installation import MARK, StackError
 
+_CLAIMS: dict[int, socket.socket] = {}
 PORTS = range(1, 65536)
 
 
@@ -103,6 +104,23 @@ def is_free(port: int) -> bool:
     return True
 
 
+def claim(port: int) -> bool:
+    """Keep other launchers of this machine off a port until this process ends; False where another one has it.
+
+    From the choice of a port until its server listens there is nothing else to see, and two stacks that start at the
+    same time would take the same one. The claim is a name among Linux's abstract sockets, which no crash leaves behind.
+    """
+    if port not in _CLAIMS:
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0vitrine-port-{port}")
+        except OSError:
+            name.close()
+            return False
+        _CLAIMS[port] = name
+    return True
+
+
 def choose_port(variable: str, preferred: int) -> int:
     """The port that `variable` asks for; else the preferred one where it is free, else any free one.
 
@@ -113,11 +131,12 @@ def choose_port(variable: str, preferred: int) -> int:
     if asked:
         if not asked.isdigit() or int(asked) not in PORTS:
             raise StackError(f"{variable}={asked} is not a port: give a number from 1 to 65535, or unset it")
-        if not is_free(int(asked)):
+        if not (is_free(int(asked)) and claim(int(asked))):
             raise StackError(f"port {asked} is taken: set {variable} to another one, or unset it to have a free one")
         return int(asked)
-    if is_free(preferred):
-        return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    port = preferred
+    while not (is_free(port) and claim(port)):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+    return port

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 Size = TypeVar("Size", int, float)
-_TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
+_TOLD = "counts of a fault sweep"
 
 
 @dataclass
@@ -34,12 +34,14 @@ def sweep(request: pytest.FixtureRequest) -> Iterator[Sweep]:
     yield own
     figures = ", ".join(f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else
                         f"{name.replace('_', ' ')} {value}" for name, value in own.counts.items())
-    request.config.stash.setdefault(_TOLD, []).append(f"{own.name}: {figures}")
+    request.node.user_properties.append((_TOLD, f"{own.name}: {figures}"))  # which reach the end from any worker
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The counts, one line a sweep."""
-    lines = terminalreporter.config.stash.get(_TOLD, [])
+    reports = [report for kind in ("passed", "failed", "skipped", "error", "")
+               for report in terminalreporter.getreports(kind) if getattr(report, "when", None) == "teardown"]
+    lines = [line for report in reports for name, line in report.user_properties if name == _TOLD]
     if lines:
         kind = "full" if terminalreporter.config.getoption("--full-faults") else "short"
         terminalreporter.section(f"faults, {kind} sweep")

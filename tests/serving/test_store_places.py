@@ -12,7 +12,15 @@ import obstore
 import pytest
 
 from pipelines.artifacts import MANIFEST, digest_of
-from pipelines.errors import BundleRefused, CorruptArtifact, DiskFull, ReleaseConflict, SettingsError, StoreUnreachable
+from pipelines.errors import (
+    BundleAbsent,
+    BundleRefused,
+    CorruptArtifact,
+    DiskFull,
+    ReleaseConflict,
+    SettingsError,
+    StoreUnreachable,
+)
 from serving import shelf
 from serving.bundle import Bundle
 from serving.lease_keeper import LeaseKeeper
@@ -211,6 +219,29 @@ def test_a_bundle_that_is_being_removed_is_not_released(place: Place, bundles: t
     store.leases.pardon(digest)
     assert store.commit(of(digest, None)).number == 1
     assert store.leases.all() == []  # the promoter's own is ended
+
+
+def test_a_promoter_that_slept_past_its_lease_says_so_and_mends_it_when_it_is_run_again(
+    place: Place, bundles: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = place.open()
+    digest = store.add_bundle(bundles[0])
+    create = store._storage.create
+
+    def sleep_and_create(key: str, content: bytes) -> bool:
+        if key.startswith("releases/"):
+            place.open("cleaner").shelf.remove(digest)
+        return create(key, content)
+
+    monkeypatch.setattr(store._storage, "create", sleep_and_create)
+    with pytest.raises(BundleAbsent, match=r"release 1 stands.*was removed while this promoter slept"):
+        store.commit(of(digest, None))
+    assert store.refusals() == []
+
+    again = place.open("again")
+    again.add_bundle(bundles[0])
+    assert again.commit(of(digest, None)).number == 1
+    assert again.bundle_path(digest).is_dir()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_the_remedy(monke
         monkeypatch.delenv("AIRFLOW_PORT")
         # The preferred port is a wish only: where it is taken, any free one will do.
         assert choose_port("AIRFLOW_PORT", port) not in (port, 0)
+
+
+def test_of_two_launchers_at_the_same_time_one_gets_a_port_before_anything_listens_there(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    chooses = f"from stack.processes import choose_port; print(choose_port('NONE', {port}), flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", chooses], cwd=repository, text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdin is not None and other.stdout is not None
+    assert int(other.stdout.readline()) == port
+    monkeypatch.delenv("AIRFLOW_PORT", raising=False)
+    assert choose_port("AIRFLOW_PORT", port) != port
+    monkeypatch.setenv("AIRFLOW_PORT", str(port))
+    with pytest.raises(StackError, match=f"port {port} is taken"):
+        choose_port("AIRFLOW_PORT", 8080)
+    other.communicate("\n")
+    assert choose_port("AIRFLOW_PORT", 8080) == port
 
 
 @pytest.mark.parametrize("wrong", ["http", "0", "70000", "-1"])
