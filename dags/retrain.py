@@ -9,7 +9,8 @@ Steps, each one task that hands a small document (paths, digests, counts) to the
 5. **register** writes the MLflow run and the model version (alias `challenger`).
 6. **index** builds the ScaNN index, measures its recall and seals the serving bundle.
 7. **gate** answers, with numbers, whether the challenger may replace what is live.
-8. **promote** appends one record to the release log. Only this step changes what shoppers see.
+8. **approve** asks a person, where the form wants it, and shows the evidence.
+9. **promote** appends one record to the release log. Only this step changes what shoppers see.
 
 **When it runs.** Every Monday at 03:00 UTC for the week that just ended, and whenever somebody triggers
 it. Missed weeks are not caught up: the next run sees their events anyway.
@@ -18,7 +19,7 @@ it. Missed weeks are not caught up: the next run sees their events anyway.
 that was triggered without a logical date has no interval and needs it. `data`: folder or URL of the source
 (VITRINE_SOURCE by default). `window_days`: only so much history; empty means all. `epochs`: at most so
 many. `spec`: TOML file that overrides names, kinds and weights. `dry_run`: all but the release record. `replay`:
-reproduce a past day.
+reproduce a past day. `approval`: ask a person before the release, and wait `approval_hours` at most.
 
 **Backfills** are replays: each day is judged against the release that was live then, its run stands in MLflow under
 that day with the tag `vitrine.cause` backfill, and nothing is promoted nor any alias moved. Of a lake (DAG `ingest`) it
@@ -27,6 +28,11 @@ reads what was known then, so that features come out as they did, and with them 
 **How it ends.** A gate that says no is not a failure: `promote` is skipped, its log has the reasons, the
 live release stays. The button Verdict of both tasks opens the evidence. Wrong data or parameters fail at
 once, naming table, column, count and remedy. Anything else is retried twice, after one and two minutes.
+
+**Approval.** The question stands under *Required Actions* of the run and of the installation: figures beside the live
+release with their intervals, slices, lists of a few shoppers side by side. Waiting holds no worker. Who approved it
+stands in the release record; a rejection skips `promote`, stands in `vitrine releases --refused` and at the run in
+MLflow, and so does no answer in time. Where another release came meanwhile, an approved one fails as any other.
 
 **Race conditions.** One run at a time (`max_active_runs`), and one training at a time in the whole
 installation: the pool `training` has one slot. A backfill does not count towards `max_active_runs`, and a
@@ -45,6 +51,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from pipelines.settings import load_settings
 from plugins import forms
+from plugins.approval_task import ApprovalTask
 from plugins.stage_task import StageTask
 
 PARAMS = {
@@ -60,6 +67,13 @@ PARAMS = {
     "dry_run": Param(False, type="boolean", title="Dry run", description="Judge, but release nothing."),
     "replay": Param(
         False, type="boolean", title="Replay", description="Reproduce a past day; a backfill always does.",
+    ),
+    "approval": Param(
+        False, type="boolean", title="Approval", description="Ask a person before the release.",
+    ),
+    "approval_hours": Param(
+        24, type="integer", minimum=1, title="Approval within (hours)",
+        description="Without an answer the challenger is rejected, and what is live stays.",
     ),
     "reason": forms.reason("retrain", "Goes into the release record."),
 }
@@ -86,4 +100,5 @@ with DAG(
     verdict = StageTask(stage="gate", minutes=30, upstream=sealed.output)
     # The load-bearing edge: a promotion takes a verdict and nothing else, so that nothing can be
     # released that the gate has not judged.
-    StageTask(stage="promote", minutes=15, upstream=verdict.output)
+    answer = ApprovalTask(task_id="approve", minutes=30, upstream=verdict.output)
+    StageTask(stage="promote", minutes=15, upstream=verdict.output, approval=answer.output)

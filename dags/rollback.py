@@ -19,6 +19,7 @@ retries: a rollback that is repeated would go back once more.
 
 from airflow.sdk import DAG, Param
 
+from plugins import forms
 from plugins.rollback_task import RollbackTask
 
 PARAMS = {
@@ -46,6 +47,6 @@ with DAG(
     max_active_runs=1,
     params=PARAMS,
     tags=["vitrine", "recommendations"],
-    default_args={"owner": "recommendations"},
+    default_args=forms.tries(0),
 ) as dag:
     RollbackTask(task_id="rollback", minutes=15)

@@ -18,6 +18,8 @@ app = typer.Typer()
 @app.command()
 def serve(
     shop: Annotated[str | None, typer.Option(help="Whose releases. Default: the only shop of the store.")] = None,
+    wait: Annotated[bool, typer.Option(
+        "--wait", help="Start before the first release of --shop, and take it up when it comes.")] = False,
     host: Annotated[str, typer.Option(help="Address; others than the loopback need keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     threads: Annotated[int, typer.Option(min=1, max=64, help="That answer at once.")] = 4,
@@ -52,7 +54,9 @@ def serve(
             pages = StorefrontSettings(name=name, currency=currency, personas=personas)
         except ValidationError as error:
             raise SettingsError(faults_of(error, "--")) from error
-    run(places, shop, host, port, ApiSettings(threads=threads), pages, load_rules(rules) if rules else NO_RULES)
+    if wait and shop is None:
+        raise SettingsError("--wait without --shop: name the shop whose first release is to come")
+    run(places, shop, host, port, ApiSettings(threads=threads), pages, load_rules(rules) if rules else NO_RULES, wait)
 
 
 @app.command()

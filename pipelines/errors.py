@@ -74,6 +74,12 @@ class BundleAbsent(BundleRefused):
     is_retryable = True
 
 
+class ReleaseRejected(VitrineError):
+    """The gate accepted the challenger, and the person who was asked did not, or nobody answered in time."""
+
+    is_retryable = False
+
+
 class ReleaseConflict(VitrineError):
     """Somebody released since this challenger was judged: judge it again against the new parent."""
 

@@ -35,7 +35,7 @@ def promote(
         CorruptArtifact: verdict or bundle are not what was sealed.
     """
     _insist(verdict)
-    release, releases = _release(verdict, origin, is_forced), open_store(places)
+    release, releases = release_of(verdict, origin, is_forced), open_store(places)
     if is_dry_run:
         Bundle.load(verdict.sealed.path, verdict.sealed.digest)
         releases.check(release)
@@ -66,21 +66,14 @@ def reproduced(verdict: Verdict) -> Released:
     """
     _insist(verdict)
     Bundle.load(verdict.sealed.path, verdict.sealed.digest)
-    release = _release(verdict, Origin(), is_forced=False)
+    release = release_of(verdict, Origin())
     log.info("promote: a replay of %s: bundle %s would have followed release %s; nothing is promoted",
              release.as_of, release.bundle[:12], release.parent)
     return _released(release, is_dry_run=True)
 
 
-def _insist(verdict: Verdict) -> None:
-    if not verdict.accepted:
-        reasons = [f"{check.name}: {check.reason}" for check in verdict.checks if not check.passed]
-        raise GateRejected(f"the gate refused bundle {verdict.sealed.digest[:12]}, what is live stays:\n  "
-                           + "\n  ".join(reasons))
-    verify(Path(verdict.path))
-
-
-def _release(verdict: Verdict, origin: Origin, is_forced: bool) -> Release:
+def release_of(verdict: Verdict, origin: Origin, is_forced: bool = False) -> Release:
+    """The record that a promotion of `verdict` writes."""
     registered = verdict.sealed.registered
     evaluated = registered.evaluated
     return Release(
@@ -91,6 +84,14 @@ def _release(verdict: Verdict, origin: Origin, is_forced: bool) -> Release:
         run_id=registered.run_id, model_name=registered.model_name, model_version=registered.model_version,
         is_forced=is_forced,
     )
+
+
+def _insist(verdict: Verdict) -> None:
+    if not verdict.accepted:
+        reasons = [f"{check.name}: {check.reason}" for check in verdict.checks if not check.passed]
+        raise GateRejected(f"the gate refused bundle {verdict.sealed.digest[:12]}, what is live stays:\n  "
+                           + "\n  ".join(reasons))
+    verify(Path(verdict.path))
 
 
 def _released(release: Release, is_dry_run: bool) -> Released:

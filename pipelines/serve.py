@@ -46,14 +46,16 @@ class Process:
 @contextmanager
 def opened(
     places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings, storefront: StorefrontSettings | None,
-    rules: Rules = NO_RULES,
+    rules: Rules = NO_RULES, is_awaited: bool = False,
 ) -> Iterator[Process]:
     """The process of a shop, following its release log; closed on leaving. Without `storefront` it has no pages.
+
+    A shop that `is_awaited` may be without a release yet: the first one is taken up when it comes.
 
     Raises:
         SettingsError: there is no such shop, or the file of keys is none.
     """
-    name = one_shop(places, shop)
+    name = one_shop(places, shop, is_awaited)
     keys = KeyRing.load(places.api_keys) if places.api_keys is not None else KeyRing()
     store = open_store(places.of_shop(name))
     with ExitStack() as closing:
@@ -79,7 +81,7 @@ def opened(
 
 def serve(
     places: Settings, shop: str | None, host: str, port: int, api: ApiSettings, storefront: StorefrontSettings | None,
-    rules: Rules = NO_RULES,
+    rules: Rules = NO_RULES, is_awaited: bool = False,
 ) -> None:
     """Serve until the process is told to end.
 
@@ -88,7 +90,7 @@ def serve(
     """
     import uvicorn
 
-    with opened(places, shop, api, LiveSettings(), storefront, rules) as process:
+    with opened(places, shop, api, LiveSettings(), storefront, rules, is_awaited) as process:
         check_host(host, process.keys)
         status = process.service.live.status()
         answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"

@@ -69,6 +69,7 @@ class Settings(Document):
         api_keys: file of the API's clients (VITRINE_API_KEYS, none by default).
         lake: folder of the lakes, one a shop (VITRINE_LAKE, default home/lake).
         ingest_source: what a scheduled ingest reads a day of into the lake (VITRINE_INGEST, none by default).
+        notices: Airflow connection by which people hear of failures (VITRINE_NOTICES, none by default).
     """
 
     home: Path
@@ -87,6 +88,7 @@ class Settings(Document):
     api_keys: Path | None = None
     lake: Path | None = None
     ingest_source: str | None = None
+    notices: str | None = None
 
     @property
     def client_options(self) -> dict[str, str]:
@@ -131,7 +133,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
-             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST", "TF_CONFIG")
+             "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST",
+             "VITRINE_NOTICES", "TF_CONFIG")
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -154,6 +157,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_keys=Path(env["VITRINE_API_KEYS"]) if "VITRINE_API_KEYS" in env else None,
         lake=Path(env["VITRINE_LAKE"]) if "VITRINE_LAKE" in env else None,
         ingest_source=env.get("VITRINE_INGEST"),
+        notices=env.get("VITRINE_NOTICES"),
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
 

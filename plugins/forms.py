@@ -5,11 +5,16 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from plugins.notices import FailureNotice
+
 
 def tries(retries: int) -> dict[str, Any]:
-    """Arguments of all tasks of a DAG that are tried again so often, after one, two, four, ... minutes."""
+    """Arguments of all tasks of a DAG: tries again after one, two, four, ... minutes, and then word to people."""
     return {
         "owner": "recommendations",
+        # Word goes out when a task has failed for good, or was ended by the gate's answer.
+        "on_failure_callback": FailureNotice(),
+        "on_skipped_callback": FailureNotice(),
         # The first try may be lost to an API server that is still starting.
         "retries": retries,
         "retry_delay": timedelta(minutes=1),

@@ -18,6 +18,14 @@ def find_registered(contract: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((found for value in inner if (found := find_registered(value))), None)
 
 
+def run_address(contract: Mapping[str, Any]) -> str:
+    """Address of a contract's run in MLflow; empty where there is none yet, or the store has no pages."""
+    registered, uri = find_registered(contract), redacted(load_settings().mlflow_uri)
+    if registered is None or not uri.startswith("http"):
+        return ""
+    return f"{uri}/#/experiments/{registered['experiment_id']}/runs/{registered['run_id']}"
+
+
 class MlflowRunLink(BaseOperatorLink):
     """Opens the MLflow run of this retrain; Airflow computes it in the worker when the task has ended."""
 
@@ -28,11 +36,8 @@ class MlflowRunLink(BaseOperatorLink):
         """Address of the run, or nothing where the task failed before there was one."""
         # In the worker Airflow passes the running task instance itself, which is a key and can read results.
         result = ti_key.xcom_pull(task_ids=operator.task_id)  # type: ignore[attr-defined]
-        registered = find_registered(result) if isinstance(result, Mapping) else None
-        uri = redacted(load_settings().mlflow_uri)
-        if registered is None or not uri.startswith("http"):
-            return ""
-        return f"{uri}/#/experiments/{registered['experiment_id']}/runs/{registered['run_id']}{self.part}"
+        address = run_address(result) if isinstance(result, Mapping) else ""
+        return address and f"{address}{self.part}"
 
 
 class VerdictLink(MlflowRunLink):

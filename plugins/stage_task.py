@@ -27,6 +27,7 @@ from plugins.store_connection import with_connection
 log = logging.getLogger("vitrine")
 # From here on a retrain has its run in MLflow.
 REGISTERED = ("register", "index", "gate", "promote")
+OF_APPROVAL = ("approval", "approval_hours", "comment")  # what a form says to plugins/approval_task.py alone
 JUDGED = ("gate", "promote")  # and from here on a verdict in it
 
 
@@ -37,17 +38,20 @@ class StageTask(BaseOperator):
         stage: name of the stage, one of pipelines.retrain.STAGES; also the task's id.
         minutes: the stage is ended and retried when it runs longer.
         upstream: contract of the stage before, as that task's output; none for the first stage.
+        approval: what came of asking a person, as that task's output; goes into the release record.
         options: any argument of Airflow's BaseOperator.
     """
 
-    template_fields = ("upstream",)
+    template_fields = ("upstream", "approval")
     ui_color = "#f3e9d8"
 
-    def __init__(self, *, stage: str, minutes: float, upstream: Any = None, **options: Any) -> None:
+    def __init__(self, *, stage: str, minutes: float, upstream: Any = None, approval: Any = None,
+                 **options: Any) -> None:
         options.setdefault("task_id", stage)
         super().__init__(execution_timeout=timedelta(minutes=minutes), **options)
         self.stage = stage
         self.upstream = upstream
+        self.approval = approval
         if stage in REGISTERED:
             self.operator_extra_links = (MlflowRunLink(), VerdictLink()) if stage in JUDGED else (MlflowRunLink(),)
 
@@ -61,6 +65,10 @@ class StageTask(BaseOperator):
         with named_failures():
             params, origin = retrain_params(context), origin_of(context)
             skip_after_rejection(self.upstream)
+            if self.approval is not None:
+                from pipelines.approval import Approval, approved  # opens stores, which parsing does not need
+
+                origin = approved(origin, Approval.model_validate(self.approval))
             if self.upstream is None:
                 shown = params.model_copy(update={"source": redacted(params.source)})
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
@@ -88,7 +96,7 @@ def retrain_params(context: Context) -> RetrainParams:
     Raises:
         SettingsError: a parameter is missing or wrong.
     """
-    form = dict(context["params"])
+    form = {name: value for name, value in context["params"].items() if name not in OF_APPROVAL}
     as_of = form.pop("as_of") or context["dag_run"].data_interval_end
     if as_of is None:
         raise SettingsError(

@@ -175,7 +175,7 @@ class ReleaseStore:
         try:
             record = self.check(release) or self._append(release)
         except (ReleaseConflict, BundleRefused) as error:
-            self._record_refusal(release, error)
+            self.refuse(release, error)
             raise
         # Also for a repetition: the first writer may have died between writing and syncing.
         self._storage.settle(_key(release.number))
@@ -184,6 +184,17 @@ class ReleaseStore:
                                "removed while this promoter slept: what serves goes on with the release before; "
                                "promote again, which adds the bundle anew, or roll back")
         return record
+
+    def refuse(self, release: Release, error: Exception) -> None:
+        """Put on record that a release was not taken; where the store cannot be reached, the log says so."""
+        now = datetime.now(UTC)
+        refusal = Refusal(release=release, error=type(error).__name__, message=str(error), refused_at=now,
+                          process=process_name())
+        try:
+            self._storage.create(f"{REFUSALS}/{now:%Y%m%dT%H%M%S.%f}Z-{uuid.uuid4().hex[:8]}.json",
+                                 sealed("refusal", refusal))
+        except StoreUnreachable as trouble:  # the refusal itself is what the caller has to hear of
+            log.warning("the refusal of release %d could not be recorded: %s", release.number, trouble)
 
     def refusals(self) -> list[Refusal]:
         """Promotions that were not taken, oldest first."""
@@ -237,16 +248,6 @@ class ReleaseStore:
             time.sleep(0.1)
         raise StoreUnreachable(f"{self.root}/{_key(number)} is taken and not to be seen after {_PATIENCE_S:.0f} s: "
                                "another write of it was called off; run the same again")
-
-    def _record_refusal(self, release: Release, error: Exception) -> None:
-        now = datetime.now(UTC)
-        refusal = Refusal(release=release, error=type(error).__name__, message=str(error), refused_at=now,
-                          process=process_name())
-        try:
-            self._storage.create(f"{REFUSALS}/{now:%Y%m%dT%H%M%S.%f}Z-{uuid.uuid4().hex[:8]}.json",
-                                 sealed("refusal", refusal))
-        except StoreUnreachable as trouble:  # the refusal itself is what the caller has to hear of
-            log.warning("the refusal of release %d could not be recorded: %s", release.number, trouble)
 
 
 def _key(number: int) -> str:

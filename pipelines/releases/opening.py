@@ -22,13 +22,20 @@ def of_one_shop(places: Settings, shop: str | None) -> Settings:
     return places.of_shop(one_shop(places, shop))
 
 
-def one_shop(places: Settings, shop: str | None) -> str:
+def one_shop(places: Settings, shop: str | None, is_awaited: bool = False) -> str:
     """The shop that is meant: the one named, or the only one there is.
+
+    Args:
+        places: of the installation.
+        shop: its name; None for the only one.
+        is_awaited: one that is named may have no release yet.
 
     Raises:
         SettingsError: it has no releases, or none was named and there are several or none.
     """
     known = shops(places)
+    if is_awaited and shop is not None:
+        return shop
     if shop is None and len(known) == 1:
         shop = known[0]
     if not known:

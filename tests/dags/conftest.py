@@ -30,6 +30,7 @@ for dag in bag.dags.values():
             "backoff": t.retry_exponential_backoff, "delay": t.retry_delay.total_seconds(),
             "timeout": t.execution_timeout and t.execution_timeout.total_seconds(), "rule": t.trigger_rule.value,
             "is_mapped": t.is_mapped, "outlets": [outlet.name for outlet in t.outlets],
+            "notices": [type(one).__name__ for one in (*t.on_failure_callback, *t.on_skipped_callback)],
             "links": [link.name for link in t.operator_extra_links],
         } for t in dag.tasks},
     }

@@ -24,6 +24,7 @@ def test_all_dags_import_and_none_loads_what_takes_seconds(bag: dict[str, Any]) 
 
 def test_the_chain_is_the_one_of_the_stages(dag: dict[str, Any]) -> None:
     expected = {stage: CHAIN[place - 1 : place] if place else [] for place, stage in enumerate(CHAIN)}
+    expected |= {"approve": ["gate"], "promote": ["approve", "gate"]}
     assert {name: task["upstream"] for name, task in dag["tasks"].items()} == expected
 
 
@@ -37,7 +38,7 @@ def test_every_path_to_a_promotion_goes_through_the_gate(bag: dict[str, Any]) ->
             task = open_ends.pop()
             reached.add(task)
             open_ends += [before for before in dag["tasks"][task]["upstream"] if before != "gate"]
-        assert reached == {"promote"}, name
+        assert reached <= {"promote", "approve"}, name
         # A skipped or failed gate must never let a promotion run.
         assert dag["tasks"]["promote"]["rule"] == "all_success"
 
@@ -64,11 +65,11 @@ def test_the_form_is_typed_and_complete(dag: dict[str, Any]) -> None:
     assert types == {
         "data": ["null", "string"], "as_of": ["null", "string"], "window_days": ["null", "integer"],
         "epochs": ["null", "integer"], "spec": ["null", "string"], "dry_run": "boolean", "replay": "boolean",
-        "reason": "string",
+        "reason": "string", "approval": "boolean", "approval_hours": "integer",
     }
     assert dag["params"]["as_of"]["format"] == "date-time"
     assert dag["defaults"]["data"] == "/shop"
-    assert dag["defaults"]["dry_run"] is False
+    assert (dag["defaults"]["dry_run"], dag["defaults"]["approval"]) == (False, False)
 
 
 def test_the_operators_manual_answers_what_an_operator_asks(dag: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from pipelines.sample.write import write_sample
 from serving.bundle import Bundle
 from serving.store import ReleaseStore
 from stack import services
+from stack.airflow_client import AirflowClient
 from stack.installation import Installation, password
 from stack.postgres import postmaster
 from stack.processes import marked
@@ -55,6 +56,42 @@ def launch_and_interrupt(repository: Path, installation: Installation, number: s
         time.sleep(0.1)
     launcher.send_signal(number)
     return finish(launcher)
+
+
+def a_person_is_asked(installation: Installation, shop: Path) -> None:
+    """The run once more, its stages found again by their digests, so that only the answers are new."""
+    stack = services.running(installation)
+    assert stack is not None
+    client, store = services.client(installation, stack), ReleaseStore(installation.home / "store" / "shop")
+    before = store.live()
+    conf = {"data": str(shop), "as_of": "2026-06-28T00:00:00+00:00", "reason": "once more", "approval": True}
+    for answer, promoted in (("Reject", "skipped"), ("Approve", "success")):
+        run, at = f"answer-{answer}", f"/dags/retrain/dagRuns/answer-{answer}/taskInstances/approve/-1/hitlDetails"
+        client.trigger("retrain", run, conf)
+        states = states_of(client, run, lambda states, _: states["approve"] == "awaiting_input")
+        body = client.call("GET", at)["body"]
+        for part in ("nothing is live yet", "| all, beside popularity |", "/artifacts/verdict.html"):
+            assert part in body
+        client.call("PATCH", at, {"chosen_options": [answer], "params_input": {"comment": "seen"}})
+        states = states_of(client, run, lambda _, state: state == "success")
+        assert (states["approve"], states["promote"]) == ("success", promoted)
+        assert store.live() == before  # for the very same promotion there is one record
+        given = client.result("retrain", run, "approve")
+        assert (given["by"], given["comment"]) == ("admin", "seen")
+    assert [(one.error, one.release.number) for one in store.refusals()] == [("ReleaseRejected", 1)]
+    assert "admin rejected it: seen" in store.refusals()[0].message
+
+
+def states_of(client: AirflowClient, run: str, is_enough: Callable[[dict[str, str], str], bool]) -> dict[str, str]:
+    """States of a run's tasks, as soon as they and the run's own state are enough."""
+    until = time.monotonic() + 600
+    while True:
+        state = client.run_state("retrain", run)
+        states = {task["task_id"]: task["state"] for task in client.tasks("retrain", run)}
+        if is_enough(states, state):
+            return states
+        assert time.monotonic() < until and state in ("queued", "running"), states
+        time.sleep(0.5)
 
 
 def test_from_an_interrupted_start_to_a_release_and_down(
@@ -96,6 +133,8 @@ def test_from_an_interrupted_start_to_a_release_and_down(
     # Nothing was live before; the API's user and the reason of the command line stand in the record.
     assert (live.number, live.parent, live.actor, live.reason) == (1, None, "admin", "end to end")
     assert Bundle.load(store.bundle_path(live.bundle)).num_items == 200
+
+    a_person_is_asked(installation, shop)
 
     # No log of a service or a task has the password.
     logs = [path for folder in (installation.logs, installation.task_logs) for path in folder.rglob("*.log")]
