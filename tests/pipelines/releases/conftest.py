@@ -1,13 +1,18 @@
 """A shop with releases: three promotions of the arithmetic world, each better at the lowest rows or the highest."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from pipelines import cli_releases
 from pipelines.artifacts import seal, stage_key
+from pipelines.cli import app
 from pipelines.contracts import Origin, Verdict
 from pipelines.gate import at_least
 from pipelines.index import IndexSettings, index
@@ -16,6 +21,8 @@ from pipelines.releases.opening import open_store
 from pipelines.settings import Settings
 from serving.store import ReleaseStore
 from tests.release_world import AS_OF, ITEMS, item_arrays, make_registered, model_figures
+
+Call = Callable[..., Result]
 
 
 def reversed_prior() -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -56,3 +63,18 @@ def store(tmp_path: Path, of_shop: Settings) -> ReleaseStore:
         verdict = judged(tmp_path / "artifacts", of_shop, **world)
         promote(verdict, Origin(actor=f"actor {number}", reason=f"week {number}"), False, of_shop)
     return open_store(of_shop)
+
+
+@pytest.fixture
+def call(places: Settings, store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run `vitrine` in this process, in the installation of `store`."""
+    monkeypatch.setenv("VITRINE_HOME", str(places.home))
+    monkeypatch.setenv("VITRINE_STORE", places.store)
+    monkeypatch.setattr(cli_releases.console, "_width", 240)
+
+    def run(*arguments: object, status: int = 0) -> Result:
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == status, result.output
+        return result
+
+    return run

@@ -2,39 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from pipelines import cli_releases
-from pipelines.cli import app
 from pipelines.errors import SettingsError
 from pipelines.promote import promote
 from pipelines.releases.opening import of_one_shop, open_store, shops
 from pipelines.settings import Settings
 from serving.store import ReleaseStore
-from tests.pipelines.releases.conftest import judged
-
-Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(places: Settings, store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run `vitrine` in this process, in the installation of `store`."""
-    monkeypatch.setenv("VITRINE_HOME", str(places.home))
-    monkeypatch.setenv("VITRINE_STORE", places.store)
-    monkeypatch.setattr(cli_releases.console, "_width", 240)
-
-    def run(*arguments: object, status: int = 0) -> Result:
-        result = CliRunner().invoke(app, [*map(str, arguments)])
-        assert result.exit_code == status, result.output
-        return result
-
-    return run
+from tests.pipelines.releases.conftest import Call, judged
 
 
 def test_the_table_has_every_release_newest_first_and_marks_the_live_one(call: Call, store: ReleaseStore) -> None:
