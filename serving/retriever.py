@@ -184,8 +184,8 @@ class ScannRetriever:
 def import_scann() -> Any:
     """ScaNN's `scann_ops_pybind`, without TensorFlow.
 
-    Where TensorFlow is installed, `import scann` imports it for operators that nobody here calls: ten seconds and
-    500 MB. Its import is made to fail meanwhile, which ScaNN takes as a machine that has none.
+    Where TensorFlow is installed, `import scann` imports it for operators that nobody here calls: seconds to tens of
+    seconds, and 600 MB. Its import is made to fail meanwhile, which ScaNN takes as a machine that has none.
 
     Raises:
         ImportError: ScaNN is not installed.
