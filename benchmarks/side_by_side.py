@@ -33,6 +33,7 @@ class Comparison:
     ours: Side
     theirs: Side
     target: float | None  # the ratio that is aimed at; None for a figure that stands beside a claim
+    unit: str = "positions"  # what is counted
 
     @property
     def ratio(self) -> float:
@@ -42,7 +43,7 @@ class Comparison:
     def text(self) -> str:
         """The ratio and the two absolute figures, a line each."""
         aim = "" if self.target is None else f", aimed at {self.target:g}"
-        sides = [f"  {side.name:<24} {side.rate:>12,.0f} positions/s   {side.positions:,} in {side.seconds:.2f} s: "
+        sides = [f"  {side.name:<24} {side.rate:>12,.0f} {self.unit}/s   {side.positions:,} in {side.seconds:.2f} s: "
                  f"{side.how}" for side in (self.ours, self.theirs)]
         return "\n".join([f"{self.claim}: x{self.ratio:.1f}{aim}", *sides])
 

@@ -3,8 +3,8 @@ and for pictures where the shop has them.
 
 Below some 20,000 items comparing with every item is the right index. Above, ScaNN: a tree of about
 2 sqrt(items) leaves, asymmetric hashing of two columns a block with anisotropic loss (Guo et al. 2020),
-and exact scores for the best candidates. How much a query searches is raised until the index finds what
-exact search finds.
+and exact scores for the best candidates. How much a query searches is chosen by pipelines/index_tuning.py, which also
+leaves the curve of recall against cost in the index's own index.json.
 
 ScaNN ends the whole process over faults in its input, so it is built in a child process:
 `python -m pipelines.index JOB`.
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from pipelines.contracts import Document, Registered, Sealed
 from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError, VitrineError
 from pipelines.free_space import require_free
+from pipelines.index_tuning import REORDERS, ExactAnswers, tuned
 from pipelines.panel import draw, figures
 from pipelines.photos import pack_photos
 from pipelines.progress import duration, log
@@ -41,15 +42,13 @@ from serving.bundle_files import CONFIG, FIGURES, INDEX_CONFIG, ITEM_VECTORS, KN
 from serving.doors import ITEM_TEXT, PICTURE_VECTORS
 from serving.encoding import Floats
 from serving.index_files import IndexConfig
-from serving.retriever import NOTHING, ExactRetriever, Retriever, ScannRetriever
+from serving.retriever import ExactRetriever, ScannRetriever, import_scann
 
 STAGE = "index"
+_SAMPLE = 100_000  # items that leaves are learned from
 # Fields of contracts that name a place or an input rather than content: left out of the bundle, so that
 # equal content has an equal digest wherever it was made.
 _PLACES = {"path", "key", "source", "events_before", "events_after", "events_erased"}
-_FIRST_REORDER, _LAST_REORDER = 200, 3200
-_BLOCK = 20_000  # items whose products with all queries are held at once
-_TIED = 1e-5  # float32 products of one pair differ by this much between summation orders
 
 
 class IndexSettings(Document):
@@ -154,30 +153,6 @@ def provenance(registered: Registered) -> dict[str, Any]:
     return {"format": 1, "as_of": window["as_of"], "registered": content(registered.model_dump(mode="json"))}
 
 
-class ExactAnswers:
-    """What exact search finds for some queries, in double precision: the yardstick of an index.
-
-    An item that ties with the k-th best counts as found: which of equals comes first is nobody's fault.
-    """
-
-    def __init__(self, item_vectors: Floats, queries: Floats, k: int) -> None:
-        self.item_vectors, self.queries, self.k = item_vectors, queries, min(k, len(item_vectors))
-        wide, top = queries.astype(np.float64), np.full((len(queries), self.k), -np.inf)
-        for first in range(0, len(item_vectors), _BLOCK):
-            products = wide @ item_vectors[first : first + _BLOCK].T.astype(np.float64)
-            top = np.partition(np.concatenate([top, products], axis=1), -self.k, axis=1)[:, -self.k :]
-        self.least = top[:, 0]  # [queries] the k-th best product
-
-    def recall(self, retriever: Retriever) -> float:
-        """Share of the k best items that `retriever` finds, over all queries."""
-        rows, _ = retriever.search(self.queries, self.k)
-        hits = 0
-        for query, least, found in zip(self.queries, self.least, rows, strict=True):
-            products = self.item_vectors[found[found != NOTHING]].astype(np.float64) @ query.astype(np.float64)
-            hits += int((products >= least - _TIED * max(1.0, abs(least))).sum())
-        return hits / (self.k * len(self.queries))
-
-
 def _build_apart(out: Path, space: Space, settings: IndexSettings) -> float:
     """Build the index of one space in a child process and return its recall."""
     with tempfile.TemporaryDirectory(prefix="vitrine-index-") as name:
@@ -206,48 +181,39 @@ def _build_apart(out: Path, space: Space, settings: IndexSettings) -> float:
         return float(read_json(scratch / "result.json")["recall"])
 
 
-def efforts(leaves: int) -> Iterator[tuple[int, int]]:
-    """(leaves to search, candidates to reorder) to try, cheapest first: leaves double, then candidates."""
-    search = max(1, leaves // 50)
-    while search < leaves:
-        yield search, _FIRST_REORDER
-        search *= 2
-    reorder = _FIRST_REORDER
-    while reorder <= _LAST_REORDER:
-        yield leaves, reorder
-        reorder *= 2
-
-
 def build_scann(vectors: Floats, queries: Floats, settings: IndexSettings, folder: Path) -> float:
     """Build, tune and serialise a ScaNN index of `vectors` [items, D] into `folder`; the recall reached.
 
     The same vectors give the same bytes: one training thread, and centroids that start far apart instead
-    of at random (ScaNN's random start differs from process to process; this one doubles the build time).
+    of at random (ScaNN's random start differs from process to process; this one doubles the build time). A leaf may be
+    small: by its default ScaNN drops centres with fewer than 50 of the sample, which is what a leaf of a million items
+    has on average, and a neighbourhood without a centre is hard to find (docs/benchmarks.md).
     """
-    from scann.scann_ops.py import scann_ops_pybind
-
-    leaves = max(16, 2 * math.isqrt(len(vectors)))
+    scann_ops_pybind = import_scann()
+    leaves, sample = max(16, 2 * math.isqrt(len(vectors))), min(len(vectors), _SAMPLE)
     log.info("index: building ScaNN over %s vectors of %d, %d leaves", f"{len(vectors):,}", vectors.shape[1], leaves)
     started = time.monotonic()
     searcher = (
         scann_ops_pybind.builder(vectors, settings.recall_k, "dot_product")
         .set_n_training_threads(1)
-        .tree(leaves, max(1, leaves // 50), training_sample_size=min(len(vectors), 100_000), random_init=False)
+        .tree(leaves, max(1, leaves // 50), training_sample_size=sample, random_init=False,
+              min_partition_size=max(1, sample // leaves // 5))
         .score_ah(2, anisotropic_quantization_threshold=0.2)
-        .reorder(_FIRST_REORDER)
+        .reorder(REORDERS[0])
         .build()
     )
     log.info("index: built in %s", duration(time.monotonic() - started))
-    answers, recall = ExactAnswers(vectors, queries, settings.recall_k), 0.0
-    for search, reorder in efforts(leaves):
-        config = IndexConfig(kind="scann", leaves=leaves, leaves_to_search=search, reorder=reorder)
-        recall = answers.recall(ScannRetriever(searcher, config, vectors))
-        log.info("index: recall@%d %.4f with %d leaves and %d candidates", settings.recall_k, recall, search, reorder)
-        if recall >= settings.recall_target:
-            break
+    started = time.monotonic()
+    answers = ExactAnswers(vectors, queries, settings.recall_k)
+    config, recall = tuned(
+        lambda tried: answers.recall(ScannRetriever(searcher, tried, vectors)), leaves, vectors.shape,
+        settings.recall_target)
+    log.info("index: recall@%d %.4f with %d leaves and %d candidates, %d points of the curve, tuned in %s",
+             settings.recall_k, recall, config.leaves_to_search, config.reorder, len(config.curve or ()),
+             duration(time.monotonic() - started))
     folder.mkdir()
     searcher.serialize(str(folder), relative_path=True)
-    write_json(folder / CONFIG, config)
+    write_json(folder / CONFIG, config.model_dump(exclude_none=True))
     return recall
 
 

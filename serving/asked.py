@@ -12,8 +12,7 @@ from serving.catalogue import Bools
 from serving.encoding import History
 from serving.filters import Filters, rows_of
 from serving.finder import Found
-from serving.recommender import NONE
-from serving.retriever import Rows
+from serving.retriever import NONE, Rows, distinct
 from serving.view import ReleaseView
 
 
@@ -45,8 +44,7 @@ class Asked:
         """Rows that must not be shown, whatever the conditions let through."""
         bundle = self.view.bundle
         gone = NONE if filters.sold_out else self.gone
-        never: Rows = np.union1d(np.concatenate([bundle.tombstones, gone]), rows_of(filters.exclude, bundle))
-        return never
+        return distinct(bundle.tombstones, gone, rows_of(filters.exclude, bundle))
 
     def row(self, item_id: str) -> int:
         """Row of an item.

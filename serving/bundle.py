@@ -228,7 +228,7 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     if missing:
         raise ValueError(f"items.parquet lacks the columns {sorted(missing)} that spec.json shows")
     item_ids = table.column(ITEM).cast(pa.string()).to_pylist()
-    rows = {item_id: row for row, item_id in enumerate(item_ids)}
+    rows = dict(zip(item_ids, range(items), strict=True))
     if len(rows) != items or None in rows:
         raise ValueError(f"items.parquet has {items:,} rows of {len(rows):,} different item ids")
     check_user_tower(folder / "user_tower.tflite", TowerShape(

@@ -82,7 +82,7 @@ def encode(
     if len(row):
         # A row's last visit lies in the last slot, what is too old in slot 0.
         cell = row * slots + np.maximum(slots - visits_of[row] + number, 0)
-        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        first = np.flatnonzero(_begins(cell))
         filled = cell[first]
         visits[filled] = np.add.reduceat(item_inputs[item] * weight[:, None], first, axis=0)
         counts[filled] = np.add.reduceat(weight, first)
@@ -90,9 +90,9 @@ def encode(
         types /= np.maximum(counts, 1e-9)[:, None]
         # A pooled slot ends with its last event: the gap of the slot after it is counted from there.
         ends = time[np.append(first[1:], len(time)) - 1]
-        follows = np.flatnonzero(np.diff(row[first]) == 0)
+        follows = np.flatnonzero(~_begins(row[first])[1:])
         gaps[filled[follows + 1]] = gap_bucket(time[first[follows + 1]] - ends[follows])
-        last = np.flatnonzero(np.diff(row, append=batch))
+        last = np.append(np.flatnonzero(_begins(row))[1:], len(row)) - 1
         wait[row[last]] = gap_bucket(now[row[last]] - time[last])
     return {
         "visits": visits.reshape(batch, slots, -1), "counts": counts.reshape(batch, slots),
@@ -113,10 +113,18 @@ def _joined(histories: Sequence[History]) -> tuple[npt.NDArray[Any], ...]:
     return row[kept], item[kept], time[kept], kind[kept], weight[kept]
 
 
+def _begins(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where a value differs from the one before, and the first [n]; np.diff with a prefix takes five times as long."""
+    begins = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=begins[1:])
+    return begins
+
+
 def _visits(
     row: npt.NDArray[np.int64], time: npt.NDArray[np.int64], batch: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Which visit of its row each event belongs to, from 0 [events], and how many visits each row has [batch]."""
-    begins = (np.diff(row, prepend=-1) > 0) | (np.diff(time, prepend=time[:1]) > 0)
+    begins = _begins(row)
+    begins[1:] |= time[1:] > time[:-1]
     of_row = np.bincount(row[begins], minlength=batch)
     return np.cumsum(begins) - 1 - (np.cumsum(of_row) - of_row)[row], of_row

@@ -1,7 +1,7 @@
 """What a request lets through, as rows of one release."""
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,10 @@ class Filters(Document):
     include: Listed | None = None
     exclude: Listed = ()
     sold_out: Annotated[bool, Field(strict=True)] = False
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Nothing of it changes; pydantic copies it as the default of every question that brings none.
+        return self
 
 
 def allowed(filters: Filters, catalogue: Catalogue) -> Bools | None:

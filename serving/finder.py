@@ -12,13 +12,13 @@ import numpy as np
 
 from serving.catalogue import Bools
 from serving.encoding import Floats
-from serving.retriever import ExactRetriever, Retriever, Rows, ScannRetriever, best
+from serving.retriever import ExactRetriever, Retriever, Rows, ScannRetriever, best, distinct
 
 How = Literal["approximate", "exact"]
 # Microseconds of one core, 200,000 vectors of 64 columns (docs/benchmarks.md): an inner product of a row that has to be
 # copied together first, one of a row among all, asking the index at all, and each row that is asked of it and scored.
 SCAN_US, PRODUCT_US, ASK_US, FETCH_US = 0.22, 0.02, 100.0, 0.6
-_FEW = 500  # rows that an index is asked for on top, rather than sorted out by a mask of all items
+FEW = 500  # rows that an index is asked for on top, rather than sorted out by a mask of all items
 _SPARE = 2.0  # asked for that many times the expected need: what a filter lets through is seldom spread evenly
 
 
@@ -61,11 +61,11 @@ class Finder:
             never: rows that must not be found whatever is allowed.
         """
         items = len(self.vectors)
-        if allowed is None and len(never) <= _FEW:
+        if allowed is None and len(never) <= FEW:
             rows, scores = self.retriever.search(vector[None], k, [never])
             kept = scores[0] > -np.inf
             how: How = "exact" if isinstance(self.retriever, ExactRetriever) else "approximate"
-            return Found(rows[0][kept], scores[0][kept], how, items - len(np.unique(never)))
+            return Found(rows[0][kept], scores[0][kept], how, items - len(distinct(never)))
         mask = np.ones(items, bool) if allowed is None else allowed.copy()
         mask[never] = False
         let_through = int(np.count_nonzero(mask))

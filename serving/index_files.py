@@ -28,6 +28,21 @@ _LIST_BYTES = 10_000
 _ASSET = re.compile(r'assets \{\n  asset_type: ([A-Z_]+)\n  asset_path: "([a-z_]+\.(?:npy|pb))"\n\}\n')
 
 
+class CurvePoint(Document):
+    """What one way of asking the index finds, and what it costs.
+
+    Attributes:
+        leaves_to_search, reorder: as in `IndexConfig`.
+        recall: share of exact search's items, over the queries that the index was tuned with.
+        cost_us: microseconds of one core a query, estimated: the same everywhere, where a measurement would differ.
+    """
+
+    leaves_to_search: int = Field(ge=1, le=1 << 24)
+    reorder: int = Field(ge=1, le=1 << 20)
+    recall: float = Field(ge=0, le=1)
+    cost_us: float = Field(ge=0)
+
+
 class IndexConfig(Document):
     """index/index.json: the kind of search, and for ScaNN what every query searches with.
 
@@ -36,12 +51,14 @@ class IndexConfig(Document):
         leaves: number of leaves of ScaNN's tree.
         leaves_to_search: leaves that a query looks into.
         reorder: candidates whose exact score is computed.
+        curve: what was tried, as far as nothing cheaper finds as much, cheapest first; older bundles have none.
     """
 
     kind: Literal["exact", "scann"]
     leaves: int | None = Field(default=None, ge=1, le=1 << 24)
     leaves_to_search: int | None = Field(default=None, ge=1, le=1 << 24)
     reorder: int | None = Field(default=None, ge=1, le=1 << 20)
+    curve: tuple[CurvePoint, ...] | None = Field(default=None, max_length=1000)
 
     @model_validator(mode="after")
     def _whole(self) -> "IndexConfig":

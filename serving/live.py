@@ -129,6 +129,8 @@ class Live:
         """Compare with the store, and let in its newest release that passes; never raises for the store's faults."""
         with self._looking:
             try:
+                if self._rehearsal is not None:
+                    self._rehearsal.prepare()  # while it imports, the bundle's files are checked here
                 self._trouble = self._compare()
                 if self._rehearsal is not None:
                     self._rehearsal.prepare()

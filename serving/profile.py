@@ -9,7 +9,7 @@ from pipelines.errors import DataError
 from pipelines.moments import microseconds
 from serving import questions
 from serving.encoding import History
-from serving.retriever import Rows
+from serving.retriever import NONE, Rows, distinct
 from serving.sessions.contract import Event
 from serving.view import ReleaseView
 
@@ -86,4 +86,6 @@ def seen(view: ReleaseView, history: History, event_types: Sequence[str] | None)
     """Distinct rows of the items that a shopper has had an event of one of these types with (default: purchases)."""
     names = view.purchase_types if event_types is None else event_types
     codes = [code for name in names if (code := view.type_codes.get(name)) is not None]
-    return np.unique(history.item[np.isin(history.type, codes)]).astype(np.int64)
+    if not codes or not len(history.item):
+        return NONE
+    return distinct(history.item[np.logical_or.reduce([history.type == code for code in codes])])

@@ -19,10 +19,8 @@ from serving.doors import Door
 from serving.encoding import Floats, History, Ints, encode
 from serving.picture_search import PictureSearch
 from serving.query_text import MAX_CHARACTERS
-from serving.retriever import NOTHING, Retriever, Rows, best, open_retriever
+from serving.retriever import NONE, NOTHING, Retriever, Rows, best, distinct, open_retriever
 from serving.user_tower import UserTower
-
-NONE: Rows = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,8 @@ class Recommender:
             self.pictures = PictureSearch(bundle.path, bundle.pictures, bundle.picture_index)
         self.tower = UserTower(bundle.path / "user_tower.tflite")
         # The last column is the item prior: how much an item sells says nothing about what it is like.
-        self.norms = np.maximum(np.linalg.norm(bundle.item_vectors[:, :-1], axis=1), 1e-12)
+        plain = bundle.item_vectors[:, :-1]
+        self.norms = np.maximum(np.sqrt(np.einsum("nd,nd->n", plain, plain)), 1e-12)
         nobody = Request(empty_history(), 0, np.zeros(bundle.limits.user_slots, np.int32))
         shape = self.vectors([nobody]).shape
         if shape != (1, bundle.item_vectors.shape[1]):
@@ -171,7 +170,7 @@ class Recommender:
 
     def _hidden(self, *rows: npt.NDArray[np.integer]) -> Rows:
         """Distinct rows that an answer must not hold: those given, the buried and the unavailable ones."""
-        return np.unique(np.concatenate([self.bundle.hidden, *rows])).astype(np.int64)
+        return distinct(self.bundle.hidden, *rows)
 
     def _fill(self, vector: Floats, found: Rows, never: Rows) -> list[Recommendation]:
         """Best-sellers for the places that the search left empty, without the rows `never`."""
@@ -193,13 +192,14 @@ class Recommender:
         for what, values, size in (("item row", history.item, self.bundle.num_items),
                                    ("event type", history.type, limits.event_types),
                                    ("user token", request.user_tokens, self.bundle.spec["user_token_count"])):
-            wrong = values[(values < 0) | (values >= size)]
-            if len(wrong):
+            if values.size and (values.min() < 0 or values.max() >= size):
+                wrong = values[(values < 0) | (values >= size)]
                 raise DataError(f"a request names {what} {wrong[0]} where the bundle has {size:,}: "
                                 "map it to this bundle first")
-        if not (np.isfinite(history.weight).all() and (history.weight >= 0).all()):
+        # A number that is none is neither at least 0 nor below infinity.
+        if len(history.weight) and not (history.weight.min() >= 0 and history.weight.max() < np.inf):
             raise DataError("a history has weights that are below 0 or not finite: 0 is for what is no sign of taste")
-        if (np.diff(history.time) < 0).any():
+        if (history.time[1:] < history.time[:-1]).any():
             raise DataError("a history's times go back: sort its events by time")
 
 

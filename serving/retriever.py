@@ -4,6 +4,7 @@ Both answer in the same shape, with exact scores, ties going to the lower row, s
 them need know which one searches.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +18,11 @@ from serving.index_files import IndexConfig
 
 Rows = npt.NDArray[np.int64]
 
+NONE: Rows = np.zeros(0, np.int64)
 NOTHING = -1  # row where there are fewer than k items to find; its score is -inf
 _BLOCK = 1 << 24  # scores held at once by an exact search: 64 MB
+_NUMBERS = 1 << 22  # of candidates' vectors that an approximate search holds at once: 16 MB
+_PAIRS = 1 << 14  # of a candidate and an excluded row that are compared one by one, rather than sorted
 
 
 class Retriever(Protocol):
@@ -53,6 +57,17 @@ def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
     return order, scores[order]
 
 
+def distinct(*rows: npt.NDArray[np.integer]) -> Rows:
+    """Rows of several arrays, ascending and each once; most that are asked for are empty, which costs nothing."""
+    filled = [one for one in rows if len(one)]
+    if not filled:
+        return NONE
+    joined = filled[0] if len(filled) == 1 else np.concatenate(filled)
+    if not (joined[1:] > joined[:-1]).all():
+        joined = np.unique(joined)
+    return joined.astype(np.int64, copy=False)
+
+
 class Blocks:
     """Item vectors [items, D] that lie in several arrays side by side: what two searches share lies in memory once."""
 
@@ -74,8 +89,10 @@ class Blocks:
         return products
 
     def take(self, rows: Rows) -> Floats:
-        """The vectors of `rows` [n], whole: [n, D]."""
-        return np.concatenate([block[rows] for block in self.blocks], axis=1)
+        """The vectors of `rows` [...], whole: [..., D]."""
+        if len(self.blocks) == 1:
+            return self.blocks[0][rows]
+        return np.concatenate([block[rows] for block in self.blocks], axis=-1)
 
 
 class ExactRetriever:
@@ -113,8 +130,7 @@ class ScannRetriever:
     @classmethod
     def load(cls, folder: Path, config: IndexConfig, *blocks: Floats) -> "ScannRetriever":
         """Open an index folder that serving.index_files has checked: ScaNN itself believes whatever it reads."""
-        from scann.scann_ops.py import scann_ops_pybind
-
+        scann_ops_pybind = import_scann()
         # Not load_searcher(): it would unpickle item ids if it found some.
         assets = (folder / "scann_assets.pbtxt").read_text(encoding="utf-8")
         numpy_searcher = scann_ops_pybind.scann_pybind.ScannNumpy(str(folder), assets)
@@ -130,23 +146,59 @@ class ScannRetriever:
         rows, scores = _empty(len(vectors), k)
         if not len(vectors):
             return rows, scores
+        width = min(k, len(self.items))
         fetch = min(k + max((len(banned) for banned in exclude or ()), default=0), len(self.items))
+        at_once = max(1, _NUMBERS // (fetch * self.items.shape[1]))
+        for first in range(0, len(vectors), at_once):
+            part = slice(first, first + at_once)
+            rows[part, :width], scores[part, :width] = self._search(
+                vectors[part], width, fetch, None if exclude is None else exclude[part])
+        return rows, scores
+
+    def _search(self, vectors: Floats, k: int, fetch: int, exclude: Sequence[Rows] | None) -> tuple[Rows, Floats]:
         found, distances = self.searcher.search_batched(
             vectors, final_num_neighbors=fetch, leaves_to_search=self.config.leaves_to_search,
             pre_reorder_num_neighbors=max(self.config.reorder or 0, 2 * fetch),
         )
-        for query, vector in enumerate(vectors):
-            # What the leaves could not fill comes as row 0 with a score of NaN.
-            candidates = found[query][np.isfinite(distances[query])].astype(np.int64)
-            banned = exclude[query] if exclude is not None else np.zeros(0, np.int64)
-            candidates = np.sort(candidates[~np.isin(candidates, banned)])
-            if len(candidates) < min(k, len(self.items) - len(np.unique(banned))):
-                only = None if exclude is None else [banned]
-                rows[query : query + 1], scores[query : query + 1] = self.exact.search(vector[None], k, only)
-                continue
-            order, best_scores = best(self.items.take(candidates) @ vector, k)
-            rows[query, : len(order)], scores[query, : len(order)] = candidates[order], best_scores
+        # What the leaves could not fill comes as row 0 with a score of NaN.
+        left_out = ~np.isfinite(distances)
+        candidates: Rows = np.where(left_out, 0, found).astype(np.int64)
+        if exclude is not None:
+            for query, banned in enumerate(exclude):
+                left_out[query] |= _among(candidates[query], banned)
+        products: Floats = np.matmul(self.items.take(candidates), vectors[:, :, None])[:, :, 0]
+        products[left_out] = -np.inf
+        order = np.lexsort((candidates, -products))[:, :k]
+        each = np.arange(len(vectors))[:, None]
+        scores: Floats = products[each, order]
+        rows: Rows = np.where(scores == -np.inf, NOTHING, candidates[each, order])
+        for query in np.flatnonzero(rows[:, -1] == NOTHING).tolist():
+            only = None if exclude is None else [exclude[query]]
+            left = len(self.items) - (0 if only is None else len(distinct(*only)))
+            if np.count_nonzero(rows[query] != NOTHING) < left:
+                one = slice(query, query + 1)
+                rows[one], scores[one] = self.exact.search(vectors[one], k, only)
         return rows, scores
+
+
+def import_scann() -> Any:
+    """ScaNN's `scann_ops_pybind`, without TensorFlow.
+
+    Where TensorFlow is installed, `import scann` imports it for operators that nobody here calls: seconds to tens of
+    seconds, and 600 MB. Its import is made to fail meanwhile, which ScaNN takes as a machine that has none.
+
+    Raises:
+        ImportError: ScaNN is not installed.
+    """
+    is_here = "tensorflow" in sys.modules
+    if not is_here:
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        from scann.scann_ops.py import scann_ops_pybind
+    finally:
+        if not is_here:
+            del sys.modules["tensorflow"]
+    return scann_ops_pybind
 
 
 def open_retriever(folder: Path, config: IndexConfig, *blocks: Floats) -> Retriever:
@@ -173,6 +225,14 @@ def _checked(vectors: Floats, k: int, dimension: int) -> Floats:
         broken = int((~np.isfinite(vectors).all(axis=1)).sum())
         raise DataError(f"{broken:,} of {len(vectors):,} query vectors are not finite: check the requests' numbers")
     return np.ascontiguousarray(vectors, np.float32)
+
+
+def _among(candidates: Rows, banned: Rows) -> npt.NDArray[np.bool_]:
+    """Which of the candidates [n] are banned; np.isin, which takes ten times as long for a handful."""
+    if candidates.size * banned.size <= _PAIRS:
+        found: npt.NDArray[np.bool_] = (candidates[:, None] == banned[None, :]).any(axis=1)
+        return found
+    return np.isin(candidates, banned)
 
 
 def _empty(queries: int, k: int) -> tuple[Rows, Floats]:

@@ -23,6 +23,7 @@ from serving.live_views import Live, Views
 from serving.merchandising import POOL, arranged
 from serving.profile import profile_of, seen
 from serving.recommender import Request, empty_history
+from serving.retriever import distinct
 from serving.rules import NO_RULES, Rules
 from serving.sessions.contract import SessionStore
 from serving.shoppers import Landing, Shoppers
@@ -81,7 +82,7 @@ class Service:
         never = asked.never(filters)
         mask = allowed(filters, view.catalogue)
         rules = self._rules(asked, question, part)
-        placed = arranged(view, vector, history, question.k, mask=mask, never=np.union1d(never, hidden), rules=rules,
+        placed = arranged(view, vector, history, question.k, mask=mask, never=distinct(never, hidden), rules=rules,
                           pool=self.settings.pool)
         found, missing = placed.found, question.k - len(placed.found.rows)
         if missing and rules.leaves_out:
@@ -90,8 +91,10 @@ class Service:
             missing = 0
         # A shopper who has everything that is allowed still gets a full slate, which says what it is.
         spare = asked.best_sellers(missing, mask, np.concatenate([never, found.rows]))
-        scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
-        slate = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
+        slate = found
+        if len(spare):
+            scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
+            slate = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
         reasons = view.reasons.of(vector, history, slate.rows) if question.explain else None
         answer = asked.slate(slate, history, len(spare), reasons, placed.pinned)
         if part is None or question.user_id is None:
@@ -99,6 +102,14 @@ class Service:
         if asked.is_now:  # what would have been at another moment was shown to nobody
             self.shoppers.expose(part.exposure(question.user_id, answer, asked.now_us), asked.notices)
         return answer.model_copy(update={"variant": part.variant.name, "notices": tuple(asked.notices)})
+
+    def is_quick(self, question: questions.Recommend) -> bool:
+        """Whether this is answered in about a millisecond whatever else goes on: nothing waits for a network, a disk
+        or a writer, and nothing looks at the whole catalogue."""
+        asks_more = question.filters != NO_FILTERS or question.diversity or question.explain
+        if asks_more or question.rules is not None or self.rules != NO_RULES or self.experiment() is not None:
+            return False
+        return self.shoppers.sessions.is_embedded and self.view().is_quick
 
     def similar(self, item_id: str, k: int = 20, filters: Filters = NO_FILTERS) -> answers.Slate:
         """What is like this item.

@@ -135,7 +135,10 @@ def read_table(path: Path, rows: int) -> pa.Table:
                 if size > _TABLE_BYTES:
                     raise ValueError(f"{path.name} has more than {_TABLE_BYTES:,} bytes when it is unpacked")
                 batches.append(batch)
-            table = pa.Table.from_batches(batches, schema)
+            # One chunk a column: a value is found at once, and what the batches took goes back to the system.
+            table = pa.Table.from_batches(batches, schema).combine_chunks()
+            del batches
+        pa.default_memory_pool().release_unused()
     except (pa.ArrowException, OSError) as error:
         # Arrow says OSError of damaged content too; one of the disk has a number.
         if isinstance(error, OSError) and error.errno is not None:

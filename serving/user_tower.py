@@ -79,9 +79,10 @@ class UserTower:
         arrays = {}
         for name, detail in self._inputs.items():
             array = np.asarray(inputs[name], detail["dtype"])
-            if name in SEQUENCES:
-                empty = [(0, 0), (size - needed, 0)] + [(0, 0)] * (array.ndim - 2)
-                array = np.pad(array, empty)
+            if name in SEQUENCES and size > needed:
+                filled = np.zeros((len(array), size, *array.shape[2:]), array.dtype)
+                filled[:, size - needed :] = array
+                array = filled
             arrays[name] = np.ascontiguousarray(array)
         with self._lock:
             vectors: Floats = self._runners[size](**arrays)[self._output]

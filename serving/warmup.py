@@ -57,7 +57,7 @@ def warm_up(recommender: Recommender) -> None:
     for request, slate in zip(requests, slates, strict=True):
         rows = [found.row for found in slate]
         asked = f"for a shopper of {len(request.history.item)} events"
-        if len(set(rows)) != size or len(rows) != size or not set(rows) <= set(range(bundle.num_items)):
+        if len(set(rows)) != size or len(rows) != size or not all(0 <= row < bundle.num_items for row in rows):
             raise refusal(bundle.path, f"it gives {len(rows)} items, {len(set(rows))} of them different, {asked} "
                                        f"where {size} are possible")
         if np.isin(rows, bundle.hidden).any():

@@ -8,19 +8,21 @@ from fastapi.responses import Response
 from serving import answers, questions
 from serving.api.desk import AtDesk, json, scoped
 from serving.api.guard import IMAGE_PATH
+from serving.api.lean import lean
 from serving.api.problems import responses
 from serving.discover.discovery import Discovery
 from serving.filters import MAX_ID
 
 COMMON = responses(400, 401, 403, 408, 413, 422, 429, 503)
-router = APIRouter(prefix="/v1", dependencies=[Depends(scoped("serve"))], responses=COMMON)
+router = APIRouter(prefix="/v1", dependencies=[Depends(scoped("serve"))], responses=COMMON,
+                   route_class=lean("serve"))
 ItemId = Annotated[str, Path(min_length=1, max_length=MAX_ID, examples=["P-00007"])]
 
 
 @router.post("/recommendations", response_model=answers.Slate, tags=["answers"])
 async def recommendations(request: Request, question: questions.Recommend, at: AtDesk) -> Response:
     """What for this shopper: known, new or anonymous, with what happened in this session."""
-    return await at.slate(request, "recommend", lambda: at.service.recommend(question))
+    return await at.slate(request, "recommend", lambda: at.service.recommend(question), at.service.is_quick(question))
 
 
 @router.post("/similar", response_model=answers.Slate, tags=["answers"], responses=responses(404))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipelines.contracts import Document
 from pipelines.errors import VitrineError
@@ -40,9 +40,11 @@ class SessionLimits(Document):
         return self.days * DAY_US
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that a shopper did. `time_us` is in microseconds since 1970, UTC."""
+class Event(NamedTuple):
+    """One thing that a shopper did; `time_us` is in microseconds since 1970, UTC.
+
+    A tuple, for a history of them is read with every answer.
+    """
 
     event_id: str
     user_id: str
@@ -76,6 +78,10 @@ class SessionStore(Protocol):
     A profile is all user ids that are merged into one another, directly or through others. Every method raises
     SessionsUnavailable where the store does not answer.
     """
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is read from this machine's memory and disk: no question to it waits for a network or a writer."""
 
     def add(self, events: Sequence[Event], now_us: int) -> list[bool]:
         """Keep events; which of them are new. One whose id was added before changes nothing, whatever it says.

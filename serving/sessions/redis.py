@@ -55,6 +55,8 @@ return new
 class RedisSessions:
     """See `SessionStore`. One Redis, or one behind Sentinel; its keys do not spread over a cluster."""
 
+    is_embedded = False
+
     def __init__(
         self, url: str, limits: SessionLimits | None = None, prefix: str = "vitrine",
         clock: Callable[[], float] = time.monotonic,

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import index as stage
 from pipelines.errors import DataError, VitrineError
-from pipelines.index import IndexSettings, efforts, index, provenance
+from pipelines.index import IndexSettings, index, provenance
 from pipelines.requests import requests_at_end, user_vectors
 from pipelines.search_spaces import Space, spaces
 from pipelines.settings import Settings
@@ -86,11 +86,6 @@ def test_vectors_that_are_not_finite_are_named_before_any_index(tmp_path: Path, 
     with pytest.raises(DataError, match=r"1 of 40 item vectors .* row 7"):
         index(make_registered(tmp_path, vectors=vectors), IndexSettings(), places, tmp_path)
     assert not list((tmp_path / "index").iterdir())
-
-
-def test_efforts_double_from_a_fiftieth_of_the_leaves() -> None:
-    assert list(efforts(200)) == [(4, 200), (8, 200), (16, 200), (32, 200), (64, 200), (128, 200),
-                                  (200, 200), (200, 400), (200, 800), (200, 1600), (200, 3200)]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Search: hand-derived answers, ties, exclusions, and ScaNN beside exact search."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import BundleRefused, DataError
-from pipelines.index import ExactAnswers, IndexSettings, build_scann
+from pipelines.index import IndexSettings, build_scann
+from pipelines.index_tuning import ExactAnswers
 from serving.index_files import IndexConfig
-from serving.retriever import NOTHING, ExactRetriever, ScannRetriever, best
+from serving.retriever import NOTHING, ExactRetriever, ScannRetriever, _among, best, distinct
 
 ITEMS = np.array([[1, 0], [0, 1], [1, 1], [1, 0]], np.float32)
 
@@ -138,3 +141,23 @@ def test_recall_counts_what_is_missing_and_forgives_ties() -> None:
     assert answers.recall(Fixed([2, 0])) == answers.recall(Fixed([2, 3])) == 1.0
     assert answers.recall(Fixed([2, 1])) == 0.5
     assert answers.recall(Fixed([1, NOTHING])) == 0.0
+
+
+def test_distinct_rows_are_ascending_and_once() -> None:
+    none = np.zeros(0, np.int64)
+    assert distinct().tolist() == distinct(none, none).tolist() == []
+    assert distinct(np.array([5, 2, 5], np.int32), none, np.array([2, 9])).tolist() == [2, 5, 9]
+    assert distinct(np.array([1, 4, 4])).tolist() == [1, 4]
+    assert distinct(np.array([1, 4, 7], np.int32)).dtype == np.int64
+
+
+def test_what_is_excluded_is_found_in_short_and_in_long_lists() -> None:
+    candidates = np.arange(0, 400, 2)
+    for banned in (np.array([4, 5]), np.arange(0, 300, 3)):  # pair by pair, and by sorting: 200 x 100 pairs
+        assert _among(candidates, banned).tolist() == [row in set(banned.tolist()) for row in candidates.tolist()]
+
+
+def test_scann_is_imported_without_tensorflow() -> None:
+    code = ("import sys; from serving.retriever import import_scann; found = import_scann(); "
+            "assert hasattr(found, 'ScannSearcher') and 'tensorflow' not in sys.modules")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=Path(__file__).parents[2])

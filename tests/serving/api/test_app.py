@@ -265,18 +265,20 @@ def test_too_much_to_do_is_shed_at_once_and_too_long_is_given_up(tmp_path: Path)
     stuck = Stuck(service.live)
     app = create_app(service, ApiSettings(threads=2, max_in_flight=3, timeout_s=0.5, retry_after_s=2))
 
+    slow = {"explain": True}  # answered on a thread, where a plain question is answered at once
+
     async def story() -> tuple[list[httpx.Response], httpx.Response, httpx.Response]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             service.live = stuck
-            waiting = [asyncio.create_task(client.post("/v1/recommendations", json={})) for _ in range(3)]
+            waiting = [asyncio.create_task(client.post("/v1/recommendations", json=slow)) for _ in range(3)]
             for _ in range(2):  # both threads are taken, the third waits for one
                 await asyncio.to_thread(stuck.entered.acquire)
-            shed = await client.post("/v1/recommendations", json={})
+            shed = await client.post("/v1/recommendations", json=slow)
             given_up = await asyncio.gather(*waiting)
             service.live = stuck.inner
             stuck.go.set()
-            while (after := await client.post("/v1/recommendations", json={})).status_code == 503:
+            while (after := await client.post("/v1/recommendations", json=slow)).status_code == 503:
                 await asyncio.sleep(0.01)
             return given_up, shed, after
 

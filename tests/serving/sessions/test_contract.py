@@ -3,7 +3,6 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,7 @@ def test_history_is_in_time_order_whatever_the_order_of_arrival(store: SessionSt
 def test_an_event_id_counts_once_whatever_comes_with_it(store: SessionStore) -> None:
     first = event(1)
     assert store.add([first, first], NOW) == [True, False]
-    assert store.add([replace(first, item_id="other", user_id="v"), event(2)], NOW) == [False, True]
+    assert store.add([first._replace(item_id="other", user_id="v"), event(2)], NOW) == [False, True]
     assert store.history("u") == [first, event(2)]
     assert store.history("v") == []
 
