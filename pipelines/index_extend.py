@@ -1,7 +1,7 @@
 """An index of items becomes that of slightly other items: a few vectors are put in, moved or taken out.
 
 ScaNN keeps its leaves and codes and assigns what is new to them, which takes seconds where building takes minutes. How
-well that searches is measured, and how much a query searches is raised where need be, as for one that is built.
+well that searches is measured, and how much a query searches is chosen anew, as for one that is built.
 
 ScaNN ends the whole process over faults in its input, so this is a process of its own:
 `python -m pipelines.index_extend JOB`.
@@ -21,7 +21,7 @@ from pydantic import Field
 from pipelines.artifacts import read_json, write_json
 from pipelines.contracts import Document
 from pipelines.errors import DataError, VitrineError
-from pipelines.index import ExactAnswers, efforts
+from pipelines.index_tuning import ExactAnswers, tuned
 from pipelines.search_spaces import Space
 from serving.bundle_files import CONFIG
 from serving.encoding import Floats
@@ -116,18 +116,13 @@ def extend(before: Path, old: Floats, new: Floats, queries: Floats, wanted: Want
         scann.delete([row])
     folder.mkdir(parents=True)
     scann.serialize(str(folder), True)
-    write_json(folder / CONFIG, config)
+    write_json(folder / CONFIG, config.model_dump(exclude_none=True))
     # Reads the files back: its vectors have to be the ones that were meant, row by row.
-    retriever = ScannRetriever.load(folder, read_index(folder, new), new)
-    answers, recall = ExactAnswers(new, queries, wanted.recall_k), 0.0
-    for search, reorder in efforts(config.leaves or 1):
-        if search < (config.leaves_to_search or 1) or reorder < (config.reorder or 1):
-            continue
-        retriever.config = config.model_copy(update={"leaves_to_search": search, "reorder": reorder})
-        recall = answers.recall(retriever)
-        if recall >= wanted.recall_target:
-            break
-    write_json(folder / CONFIG, retriever.config)
+    read = ScannRetriever.load(folder, read_index(folder, new), new)
+    answers = ExactAnswers(new, queries, wanted.recall_k)
+    chosen, recall = tuned(lambda tried: answers.recall(ScannRetriever(read.searcher, tried, new)), config.leaves or 1,
+                           new.shape, wanted.recall_target)
+    write_json(folder / CONFIG, chosen.model_dump(exclude_none=True))
     return recall
 
 

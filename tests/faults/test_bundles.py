@@ -327,8 +327,6 @@ def test_spoilt_bundles_are_refused_and_the_old_release_answers(sweep: Sweep, tm
 
 def test_spoilt_scann_indexes_are_refused_and_the_old_release_answers(sweep: Sweep, tmp_path: Path) -> None:
     """The parts of a ScaNN index in place of the exact one; each is refused before ScaNN is given it."""
-    if not sweep.is_full:
-        pytest.skip("ScaNN imports TensorFlow where it is installed, which takes longer than the short sweep")
     shop = LiveShop(tmp_path)
     shop.release(1)
     folders = []

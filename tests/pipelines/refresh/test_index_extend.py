@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pipelines.errors import DataError
-from pipelines.index import ExactAnswers, IndexSettings, build_scann
+from pipelines.index import IndexSettings, build_scann
 from pipelines.index_extend import Wanted, extend, extend_all
+from pipelines.index_tuning import ExactAnswers
 from pipelines.search_spaces import SHOPPERS, Space
 from serving.bundle_files import INDEX, ITEM_VECTORS
 from serving.encoding import Floats
