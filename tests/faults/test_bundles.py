@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from ai_edge_litert import schema_py_generated as lite
 
 from pipelines.artifacts import MANIFEST
