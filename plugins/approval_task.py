@@ -12,11 +12,14 @@ from pipelines.contracts import Verdict
 from pipelines.settings import load_settings
 from plugins.failures import named_failures
 from plugins.mlflow_links import run_address
+from plugins.notices import Notice
 from plugins.stage_task import origin_of, retrain_params
 from plugins.store_connection import with_connection
 
 if TYPE_CHECKING:
     from pipelines.approval import Approval
+
+QUESTION = "May the challenger replace what shoppers see?"
 
 log = logging.getLogger("vitrine")
 
@@ -39,8 +42,9 @@ class ApprovalTask(ApprovalOperator):
     def __init__(self, *, upstream: Any, minutes: float, **options: Any) -> None:
         comment = Param("", type="string", maxLength=2000, title="Comment",
                         description="Goes into the release record, or stands with the rejection.")
-        super().__init__(subject="May the challenger replace what shoppers see?", defaults=self.REJECT,
-                         response_timeout=timedelta(days=1), **{**options, "params": {"comment": comment}})
+        super().__init__(subject=QUESTION, defaults=self.REJECT, response_timeout=timedelta(days=1),
+                         notifiers=Notice(f"{QUESTION} Answer under Required Actions."),
+                         **{**options, "params": {"comment": comment}})
         self.execution_timeout = timedelta(minutes=minutes)  # of asking; above, Airflow would take it for the answer's
         self.upstream = upstream
 

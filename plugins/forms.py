@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from plugins.notices import FailureNotice
+from plugins.notices import Notice
 
 
 def tries(retries: int) -> dict[str, Any]:
@@ -13,8 +13,8 @@ def tries(retries: int) -> dict[str, Any]:
     return {
         "owner": "recommendations",
         # Word goes out when a task has failed for good, or was ended by the gate's answer.
-        "on_failure_callback": FailureNotice(),
-        "on_skipped_callback": FailureNotice(),
+        "on_failure_callback": Notice(),
+        "on_skipped_callback": Notice(),
         # The first try may be lost to an API server that is still starting.
         "retries": retries,
         "retry_delay": timedelta(minutes=1),

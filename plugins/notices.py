@@ -1,4 +1,4 @@
-"""Word of a task that failed for good, or that the gate ended, to where the shop's people look.
+"""Word of a task that failed for good, that the gate ended, or that waits for an answer, to where people look.
 
 VITRINE_NOTICES names an Airflow connection, whose type says how:
 
@@ -31,36 +31,45 @@ _LONGEST = 2000  # characters of a cause
 log = logging.getLogger("vitrine")
 
 
-class FailureNotice(BaseNotifier):
-    """Sends what failed, of which window, why and where the log is; nothing where VITRINE_NOTICES is not set."""
+class Notice(BaseNotifier):
+    """Sends what failed, of which window, why and where the log is; nothing where VITRINE_NOTICES is not set.
+
+    Args:
+        question: what the task waits for, where it did not fail.
+    """
+
+    def __init__(self, question: str = "") -> None:
+        super().__init__()
+        self.question = question
 
     def notify(self, context: Context) -> None:
-        """Send the notice of a task that ended; never raises."""
+        """Send the notice; never raises."""
         name = load_settings().notices
         if name is None:
             return
         try:
-            send(Connection.get(name), notice_of(context))
+            send(Connection.get(name), notice_of(context, self.question))
         except Exception as error:  # whatever a connection holds, a server says or a socket does
             log.warning("the notice through connection %s was not sent: %s", name, _said(error))
 
 
-def notice_of(context: Context) -> dict[str, Any]:
-    """What there is to say of a task that ended.
+def notice_of(context: Context, question: str = "") -> dict[str, Any]:
+    """What there is to say of a task that ended, or that waits for the answer to `question`.
 
     Returns:
-        dag, run, task, try, state (failed, or skipped by the gate), window (end of the data, where it is known), actor,
-        cause (the error and its remedy) and log (address of the task's page).
+        dag, run, task, try, state (failed, skipped by the gate, or waiting), window (end of the data, where it is
+        known), actor, cause (the error and its remedy, or the question) and log (address of the task's page).
     """
     ti, run, form = context["ti"], context.get("dag_run"), context.get("params") or {}
     cause = context.get("exception")
     said = f"{type(cause).__name__}: {cause}" if isinstance(cause, BaseException) else str(cause or "it was ended")
+    state = "skipped" if type(cause).__name__ == "AirflowSkipException" else "failed"
     window = form.get("as_of") or form.get("day") or (run and run.data_interval_end)
     return {
         "dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "try": ti.try_number,
-        "state": "skipped" if type(cause).__name__ == "AirflowSkipException" else "failed",
+        "state": "waiting" if question else state,
         "window": str(window) if window else None,
-        "actor": getattr(run, "triggering_user_name", None), "cause": said[:_LONGEST],
+        "actor": getattr(run, "triggering_user_name", None), "cause": (question or said)[:_LONGEST],
         "log": getattr(ti, "log_url", None),
     }
 

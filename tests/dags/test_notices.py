@@ -20,7 +20,7 @@ import io, json, logging, os, sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from plugins.notices import FailureNotice
+from plugins.notices import Notice
 
 said = {}
 run = SimpleNamespace(data_interval_end=datetime(2026, 11, 2, tzinfo=UTC), triggering_user_name="ada")
@@ -36,9 +36,11 @@ for name, (what, connection) in json.loads(sys.argv[1]).items():
     ti = SimpleNamespace(dag_id="retrain", run_id="r1", task_id="promote" if what == "skipped" else "ingest",
                          try_number=2, log_url="http://airflow/log")
     if what == "killed":  # the DAG processor, which calls for a task that was killed, knows little
-        FailureNotice()({"ti": ti})
+        Notice()({"ti": ti})
+    elif what == "waiting":
+        Notice("May it?")({"ti": ti, "dag_run": run})
     else:
-        FailureNotice()({"ti": ti, "dag_run": run, "params": {"as_of": None},
+        Notice()({"ti": ti, "dag_run": run, "params": {"as_of": None},
                          "exception": skip if what == "skipped" else failure})
     said[name] = heard.getvalue()
 print(json.dumps(said))
@@ -118,6 +120,7 @@ def told(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
                 "extra": {"path": "/hook", "headers": {"Authorization": f"Bearer {TOKEN}"}}}),
             "skipped": ("skipped", slack | {"password": hook}),
             "killed": ("killed", slack | {"host": hook.rpartition("/")[0], "password": TOKEN}),
+            "waiting": ("waiting", slack | {"password": hook}),
             "mail": ("failed", {"conn_type": "smtp", "host": "127.0.0.1", "port": post.server_address[1],
                                 "extra": {"from": "vitrine@example.com", "to": ["a@example.com", "b@example.com"]}}),
             "kind": ("failed", {"conn_type": "ftp", "password": TOKEN}),
@@ -145,7 +148,7 @@ def test_a_webhook_gets_the_document_with_its_key(told: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("place", "subject", "cause"), [
     (1, "retrain: promote skipped", "AirflowSkipException: the gate refused the challenger"),
-    (2, "retrain: ingest failed", "it was ended")])
+    (2, "retrain: ingest failed", "it was ended"), (3, "retrain: ingest waiting", "May it?")])
 def test_slack_gets_lines(told: dict[str, Any], place: int, subject: str, cause: str) -> None:
     path, _, document = told["posted"][place]
     assert path == f"/{TOKEN}"
@@ -168,10 +171,10 @@ def test_what_cannot_be_sent_is_a_warning(told: dict[str, Any], case: str, said:
 
 
 def test_what_was_sent_or_not_asked_for_says_nothing(told: dict[str, Any]) -> None:
-    assert [told["said"][case] for case in ("document", "skipped", "killed", "mail", "unasked")] == [""] * 5
+    assert [told["said"][case] for case in ("document", "skipped", "killed", "waiting", "mail", "unasked")] == [""] * 6
 
 
 def test_all_tasks_of_all_dags_give_notice(bag: dict[str, Any]) -> None:
     silent = [(name, task) for name, dag in bag["dags"].items() for task, it in dag["tasks"].items()
-              if it["notices"] != ["FailureNotice", "FailureNotice"]]
+              if it["notices"] != ["Notice", "Notice"]]
     assert silent == []
