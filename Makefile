@@ -8,10 +8,10 @@ UV_VERSION := 0.13.8
 STAMP := $(VENV)/.vitrine-env
 
 .DEFAULT_GOAL := help
-.PHONY: help env run serve test faults up down lint lock clean
+.PHONY: help env run serve test faults up down production-rehearsal lint lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP) ## Make .venv with the locked packages (done by itself where needed)
 
@@ -38,6 +38,9 @@ up: $(STAMP) ## Start Airflow and MLflow and leave them up: make up [AIRFLOW_POR
 
 down: $(STAMP) ## End the stack; nothing stays running
 	@$(BIN)/python -m stack.down
+
+production-rehearsal: $(STAMP) ## docker-compose.yml without containers, the whole flow: make production-rehearsal [EPOCHS=n]
+	@$(BIN)/python -W ignore -m stack.rehearsal $(if $(EPOCHS),--epochs "$(EPOCHS)")
 
 lint: $(STAMP) ## Check style and types
 	@$(BIN)/ruff check .

@@ -59,6 +59,6 @@ with DAG(
     cutoffs = CutoffsTask(task_id="cutoffs", execution_timeout=timedelta(minutes=15))
     # TensorFlow takes all cores: one day at a time.
     measured = CutoffTask.partial(
-        task_id="cutoff", pool="training", execution_timeout=timedelta(hours=12),
+        task_id="cutoff", pool="training", queue="training", execution_timeout=timedelta(hours=12),
     ).expand(as_of=cutoffs.output)
     ReportTask(task_id="report", cutoffs=measured.output, execution_timeout=timedelta(minutes=30))

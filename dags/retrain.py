@@ -94,8 +94,9 @@ with DAG(
 ) as dag:
     ingested = StageTask(stage="ingest", minutes=60)
     snapshot = StageTask(stage="features", minutes=60, upstream=ingested.output)
-    # TensorFlow takes all cores: a second training would only make both late.
-    trained = StageTask(stage="train", minutes=12 * 60, upstream=snapshot.output, pool="training")
+    # TensorFlow takes all cores: a second training would only make both late. Where there are workers for trainings,
+    # they listen to the queue of that name.
+    trained = StageTask(stage="train", minutes=12 * 60, upstream=snapshot.output, pool="training", queue="training")
     evaluated = StageTask(stage="evaluate", minutes=3 * 60, upstream=trained.output)
     registered = StageTask(stage="register", minutes=30, upstream=evaluated.output)
     sealed = StageTask(stage="index", minutes=2 * 60, upstream=registered.output)

@@ -72,6 +72,8 @@ class Settings(Document):
         task_logs: folder of Airflow's task logs (AIRFLOW__LOGGING__BASE_LOG_FOLDER, as Airflow itself reads it; none by
             default).
         ingest_source: what a scheduled ingest reads a day of into the lake (VITRINE_INGEST, none by default).
+        mlflow_pages: address at which people open MLflow's pages, where it is another than the server's for programs
+            (VITRINE_MLFLOW_PAGES, none by default).
         notices: Airflow connection by which people hear of failures (VITRINE_NOTICES, none by default).
     """
 
@@ -93,6 +95,7 @@ class Settings(Document):
     ingest_source: str | None = None
     task_logs: Path | None = None
     notices: str | None = None
+    mlflow_pages: str | None = None
 
     @property
     def client_options(self) -> dict[str, str]:
@@ -138,7 +141,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     names = ("VITRINE_HOME", "VITRINE_ARTIFACTS", "VITRINE_STORE", "MLFLOW_TRACKING_URI",
              "VITRINE_MODEL", "VITRINE_EXPERIMENT", "VITRINE_SOURCE", "VITRINE_STORE_CONNECTION", "VITRINE_CACHE",
              "VITRINE_SESSIONS", "VITRINE_LANDING", "VITRINE_API_KEYS", "VITRINE_LAKE", "VITRINE_INGEST",
-             "VITRINE_NOTICES", "TF_CONFIG", _TASK_LOGS)
+             "VITRINE_NOTICES", "VITRINE_MLFLOW_PAGES", "TF_CONFIG", _TASK_LOGS)
     for name in names:
         if name in env and not env[name].strip():
             raise SettingsError(f"{name} is set but empty: give it a value or unset it")
@@ -163,6 +166,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ingest_source=env.get("VITRINE_INGEST"),
         task_logs=Path(env[_TASK_LOGS]) if _TASK_LOGS in env else None,
         notices=env.get("VITRINE_NOTICES"),
+        mlflow_pages=env.get("VITRINE_MLFLOW_PAGES"),
         cluster=_cluster(env["TF_CONFIG"]) if "TF_CONFIG" in env else None,
     )
 

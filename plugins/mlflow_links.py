@@ -20,7 +20,8 @@ def find_registered(contract: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def run_address(contract: Mapping[str, Any]) -> str:
     """Address of a contract's run in MLflow; empty where there is none yet, or the store has no pages."""
-    registered, uri = find_registered(contract), redacted(load_settings().mlflow_uri)
+    places, registered = load_settings(), find_registered(contract)
+    uri = redacted(places.mlflow_pages or places.mlflow_uri).rstrip("/")
     if registered is None or not uri.startswith("http"):
         return ""
     return f"{uri}/#/experiments/{registered['experiment_id']}/runs/{registered['run_id']}"

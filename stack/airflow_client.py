@@ -32,10 +32,12 @@ class AirflowClient:
     Attributes:
         url: address of the API server, without a slash at its end.
         password: the admin's password.
+        patience: seconds for which a question is asked again.
     """
 
     url: str
     password: str
+    patience: float = PATIENCE
     _token: str = ""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -45,7 +47,7 @@ class AirflowClient:
 
         Raises:
             urllib.error.HTTPError: the server refused the call.
-            StackError: the server did not answer the question for PATIENCE seconds.
+            StackError: the server did not answer the question for `patience` seconds.
         """
         if not self._token:
             login = {"username": ADMIN, "password": self.password}
@@ -59,7 +61,7 @@ class AirflowClient:
             return self.call(method, path, body)
 
     def _asked(self, path: str) -> Any:
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self.patience
         while True:
             try:
                 return self._send("GET", f"/api/v2{path}", None)
@@ -67,7 +69,7 @@ class AirflowClient:
                 if isinstance(error, urllib.error.HTTPError) and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise
                 if time.monotonic() > until:
-                    raise StackError(f"Airflow at {self.url} has not answered {path} for {PATIENCE:g} s: {error}; "
+                    raise StackError(f"Airflow at {self.url} has not answered {path} for {self.patience:g} s: {error}; "
                                      "logs/api-server.log and logs/postgres.log say why. What runs goes on: "
                                      "`make down` ends it, `make up` starts all anew") from error
             time.sleep(1)

@@ -32,6 +32,11 @@ def _socket_folder(installation: Installation) -> Path:
     return Path(find_suitable_socket_dir(installation.postgres, PostgresServer.runtime_path))
 
 
+def place(installation: Installation) -> tuple[PostgresServer, Path]:
+    """The wheel's description of the server, and the folder of its socket."""
+    return _server(installation), _socket_folder(installation)
+
+
 def url(folder: Path, database: str, driver: str = "") -> str:
     """URL of a database of the server whose socket lies in `folder`; `driver` is SQLAlchemy's name of it."""
     scheme = f"postgresql+{driver}" if driver else "postgresql"

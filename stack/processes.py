@@ -18,7 +18,8 @@ PORTS = range(1, 65536)
 
 
 def spawn(
-    command: Sequence[str | Path], environment: Mapping[str, str], log: Path, user: str | None = None
+    command: Sequence[str | Path], environment: Mapping[str, str], log: Path, user: str | None = None,
+    folder: Path | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start `command` in a session of its own, so that the terminal's Ctrl-C reaches only the launcher."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +32,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             user=user,
+            cwd=folder,
         )
 
 
@@ -119,6 +121,12 @@ def claim(port: int) -> bool:
             return False
         _CLAIMS[port] = name
     return True
+
+
+def give_up(ports: Iterable[int]) -> None:
+    """Let other launchers have these ports again."""
+    for port in ports:
+        _CLAIMS.pop(port).close()
 
 
 def choose_port(variable: str, preferred: int) -> int:

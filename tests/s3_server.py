@@ -1,22 +1,17 @@
-"""An S3 on the loopback (moto's), in a process of its own: `python -m tests.s3_server PORT`.
+"""An S3 on the loopback, without keys, in a process of its own: `python -m tests.s3_server PORT`."""
 
-moto looks whether an object is there and then writes it, in threads; a real S3 does both in one step. So requests are
-answered one after another here, each once its body has arrived.
-"""
-
-import io
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from stack.rehearsal.bucket_server import objects, serve
 
 # A canary: no message and no log may ever show it.
 SECRET = "canary-kH7sWqz0-never-shown"
@@ -71,26 +66,5 @@ def running_s3() -> Iterator[S3]:
             server.kill()
 
 
-def one_at_a_time(app: Callable[..., Iterable[bytes]]) -> Callable[..., list[bytes]]:
-    """A WSGI application that answers one request after another."""
-    lock = threading.Lock()
-
-    def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        # The body first: a client that stops in the midst of an upload must not stop the others.
-        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
-        with lock:
-            return list(app(environ, start_response))
-
-    return answer
-
-
-def main(port: int) -> None:
-    """Serve until killed."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import run_simple
-
-    run_simple("127.0.0.1", port, one_at_a_time(DomainDispatcherApplication(create_backend_app)), threaded=True)
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(objects(), int(sys.argv[1]))

@@ -28,6 +28,7 @@ for dag in bag.dags.values():
         "told": [k for k in dag.params if dag.params.get_param(k).description],
         "tasks": {t.task_id: {
             "upstream": sorted(t.upstream_task_ids), "retries": t.retries, "owner": t.owner, "pool": t.pool,
+            "queue": t.queue,
             "backoff": t.retry_exponential_backoff, "delay": t.retry_delay.total_seconds(),
             "timeout": t.execution_timeout and t.execution_timeout.total_seconds(), "rule": t.trigger_rule.value,
             "is_mapped": t.is_mapped, "outlets": [outlet.name for outlet in t.outlets],

@@ -55,6 +55,11 @@ def test_only_the_training_waits_for_the_one_slot_of_its_pool(dag: dict[str, Any
     assert {name for name, task in dag["tasks"].items() if task["pool"] == "training"} == {"train"}
 
 
+def test_only_the_training_goes_to_the_workers_for_trainings(dag: dict[str, Any]) -> None:
+    assert {name: task["queue"] for name, task in dag["tasks"].items() if task["queue"] != "default"} == {
+        "train": "training"}
+
+
 def test_weeks_have_explicit_intervals_and_are_not_caught_up(dag: dict[str, Any]) -> None:
     assert dag["timetable"] == "CronDataIntervalTimetable"
     assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
@@ -104,11 +109,17 @@ print(json.dumps([link().get_link(Task(), ti_key=Key(result))
 """
 
 
-@pytest.mark.parametrize(("uri", "run"), [
-    ("http://mlflow:5000", "http://mlflow:5000/#/experiments/7/runs/abc"), ("sqlite:///nowhere.db", "")])
-def test_links_name_the_run_and_the_verdict_in_it(repository: Path, tmp_path: Path, uri: str, run: str) -> None:
-    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri,
-                                "PYTHONPATH": str(repository)}
+@pytest.mark.parametrize(("places", "run"), [
+    ({"MLFLOW_TRACKING_URI": "http://mlflow:5000"}, "http://mlflow:5000/#/experiments/7/runs/abc"),
+    ({"MLFLOW_TRACKING_URI": "sqlite:///nowhere.db"}, ""),
+    # Where people come by another door than programs.
+    ({"MLFLOW_TRACKING_URI": "http://mlflow:5000", "VITRINE_MLFLOW_PAGES": "https://mlflow.shop.example/"},
+     "https://mlflow.shop.example/#/experiments/7/runs/abc"),
+])
+def test_links_name_the_run_and_the_verdict_in_it(
+    repository: Path, tmp_path: Path, places: dict[str, str], run: str
+) -> None:
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(repository), **places}
     answer = subprocess.run([sys.executable, "-c", LINKS], env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     # A task that failed before there was a run, or a store without pages, has no link.

@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from stack import airflow_client
 from stack.airflow_client import AirflowClient
 from stack.installation import StackError
 
@@ -32,14 +31,13 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[AirflowClient]:
+def client() -> Iterator[AirflowClient]:
     ANSWERS.clear()
     ASKED.clear()
-    monkeypatch.setattr(airflow_client, "PATIENCE", 2.5)
     server = HTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield AirflowClient(f"http://127.0.0.1:{server.server_port}", "secret")
+    yield AirflowClient(f"http://127.0.0.1:{server.server_port}", "secret", 2.5)
     server.shutdown()
     server.server_close()
 

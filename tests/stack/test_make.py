@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = ("help", "env", "run", "serve", "test", "faults", "up", "down", "lint", "lock", "clean")
+WORDS = ("help", "env", "run", "serve", "test", "faults", "up", "down", "production-rehearsal", "lint", "lock", "clean")
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +27,7 @@ def checkout(repository: Path, tmp_path: Path) -> Path:
 def test_help_lists_every_word(repository: Path) -> None:
     answer = make(repository)
     assert answer.returncode == 0
-    assert sorted(re.findall(r"^make (\w+) +\S", answer.stdout, re.MULTILINE)) == sorted(WORDS)
+    assert sorted(re.findall(r"^make ([\w-]+) +\S", answer.stdout, re.MULTILINE)) == sorted(WORDS)
 
 
 def test_a_missing_python_is_one_line_with_the_remedy(checkout: Path) -> None:
