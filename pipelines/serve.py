@@ -93,8 +93,9 @@ def serve(
     """
     import uvicorn
 
+    live = LiveSettings(tried=places.home / "tried")
     metrics = member.metrics if member is not None else None
-    with opened(places, shop, api, LiveSettings(), storefront, rules, is_awaited, metrics) as process:
+    with opened(places, shop, api, live, storefront, rules, is_awaited, metrics) as process:
         check_host(host, process.keys)
         status = process.service.live.status()
         answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"
