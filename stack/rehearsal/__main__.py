@@ -19,7 +19,7 @@ from stack.rehearsal.flow import Flow
 def main(arguments: list[str] | None = None) -> int:
     """Go through all steps; status 0 where each saw what it must. Nothing is left running in any case."""
     parser = argparse.ArgumentParser(prog="make production-rehearsal", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=8, help="of the training")
+    parser.add_argument("--epochs", type=int, default=4, help="of the training")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a rehearsal that went well too")
     options, console = parser.parse_args(arguments), Console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended
