@@ -5,14 +5,13 @@ All is real: `vitrine serve` in a process of its own, asked over HTTP, with its 
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.faults.soak import BOUGHT, BRINGERS, Client, Log, bring, dawdle, item
 from tests.live_world import LiveShop
 from tests.redis_server import RedisServer
 from tests.release_world import GROUPS
+from tests.served import free_port, wait_for
 
 SHOPPERS, DAWDLERS, BUNDLES = 4, 3, 4
 START_S, GROWTH_MB = 120.0, 64
@@ -35,9 +35,7 @@ SHOP = "store"  # as LiveShop calls the folder
 @contextmanager
 def served(home: Path, sessions: str) -> Iterator[tuple[int, psutil.Process]]:
     """Port and process of `vitrine serve`, ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with (home / "serve.log").open("wb") as said:
         child = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "serve", "--shop", SHOP, "--port", str(port)],
@@ -58,13 +56,6 @@ def is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, f"did not come true within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def past_of(user: int) -> list[dict[str, str]]:

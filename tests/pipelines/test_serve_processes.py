@@ -7,10 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,10 @@ import psutil
 import pytest
 
 from tests.live_world import LiveShop
+from tests.served import free_port, wait_for
 
 SHOP = "store"  # as LiveShop calls the folder
 PROCESSES = 2
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Serving:
@@ -64,13 +58,6 @@ class Serving:
             return bool(self.ask("/ready"))
         except (urllib.error.URLError, OSError):
             return False
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, f"did not come true within {seconds:g} s"
-        time.sleep(0.05)
 
 
 @pytest.fixture
