@@ -26,7 +26,7 @@ from stack.rehearsal.variables import SECRETS, drawn, new_client
 
 # Of the generated shop: its log ends here, and so many of its days come in by a backfill, those before by one command.
 END, BACKFILLED = date(2026, 6, 28), 3
-PATIENCE_S = 1200.0
+PATIENCE_S = 3600.0  # for a run; the longest trains, beside whatever else the machine does
 ENDED = ("success", "failed")
 # The only setting that is not the file's: nothing but what this module asks for may run meanwhile.
 UNSCHEDULED = {"scheduler": {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}}
