@@ -13,7 +13,7 @@ from airflow.api.common.trigger_dag import trigger_dag
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from airflow.exceptions import AirflowException, ParamValidationError
+from airflow.exceptions import DagNotFound, ParamValidationError
 from airflow.models.dag import DagModel
 from airflow.utils.types import DagRunTriggeredByType
 from fastapi import Depends, FastAPI, Form, Header, HTTPException, Query, Request
@@ -92,8 +92,9 @@ def create_app() -> FastAPI:
     def release(request: Request, user: GetUserDep, number: Number, shop: Shop = None,
                 run: Annotated[str | None, Query(pattern=RUN_ID, max_length=250)] = None) -> Response:
         view = ReleasesView.of(shop)
+        is_paused = run is not None and ROLLBACK in DagModel.get_paused_dag_ids([ROLLBACK])
         return rendered(request, "release.html", view=view, row=view.row(number), addresses=view.addresses(number),
-                        can_roll_back=may_roll_back(user), run=run)
+                        can_roll_back=may_roll_back(user), run=run, is_paused=is_paused)
 
     @app.post("/releases/{number}/rollback", dependencies=[Depends(may_trigger)])
     def rollback(request: Request, user: GetUserDep, number: Number, reason: Annotated[str, Form(max_length=2000)],
@@ -107,8 +108,11 @@ def create_app() -> FastAPI:
                               triggering_user_name=user.get_name())
         except (ParamValidationError, ValueError) as error:
             return rendered(request, "problem.html", 400, problem=f"Airflow refused the form: {error}")
-        except AirflowException as error:
-            return rendered(request, "problem.html", 409, problem=f"Airflow did not start the DAG rollback: {error}")
+        except DagNotFound:
+            run = None
+        if run is None:
+            return rendered(request, "problem.html", 409, problem="Airflow has no DAG rollback: see that the DAG "
+                            "processor runs, and whether the file imports; `vitrine rollback` does the same")
         here = f"{request.scope['root_path']}/releases/{number}"
         return RedirectResponse(view.link(here, run=run.run_id), 303, HEADERS)
 

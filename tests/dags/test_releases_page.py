@@ -234,6 +234,8 @@ def test_the_button_starts_a_dry_run_of_the_dag_and_nothing_else(airflow: Airflo
     page = airflow.ask(answer.headers["location"].removeprefix("/ops"))
     told = BeautifulSoup(page.text, "html.parser").find(role="status")
     assert told.a["href"].startswith("/ops/dags/rollback/runs/manual")
+    # As in every new installation, unless it is set otherwise.
+    assert "The DAG is paused" in told.get_text()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=REMEDY)
