@@ -22,7 +22,9 @@ def serve(
         "--wait", help="Start before the first release of --shop, and take it up when it comes.")] = False,
     host: Annotated[str, typer.Option(help="Address; others than the loopback need keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="That answer at once.")] = 4,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="That answer at once, of each process.")] = 4,
+    processes: Annotated[int, typer.Option(
+        min=1, max=64, help="That share the port: one a core, and their sessions in Redis, for many shoppers.")] = 1,
     storefront: Annotated[bool | None, typer.Option(
         help="Pages for people at /, which need no key. Default: only where nobody needs one.")] = None,
     name: Annotated[str, typer.Option(help="Of the shop, on its pages.")] = "Vitrine",
@@ -31,6 +33,7 @@ def serve(
         min=0, max=26, help="Histories of the release's panel that a visitor may shop with; 0 for a public shop.")] = 4,
     rules: Annotated[Path | None, typer.Option(
         help="JSON file of merchandising rules for recommendations that bring none, see docs/rules.md.")] = None,
+    member: Annotated[str | None, typer.Option(hidden=True)] = None,  # what a keeper of several tells each
 ) -> None:
     """Answer over HTTP from the live release, and follow the release log; ends on Ctrl-C.
 
@@ -39,7 +42,12 @@ def serve(
 
     Example: `vitrine serve --port 8000 --currency EUR`
     """
+    if processes > 1 and member is None:
+        from pipelines.serve_processes import keep
+
+        raise typer.Exit(keep(sys.argv[1:], processes, host, port))
     from pipelines.serve import serve as run
+    from pipelines.serve_processes import Member
     from serving.api.settings import ApiSettings
     from serving.rules import NO_RULES, load_rules
     from serving.storefront.settings import StorefrontSettings
@@ -56,7 +64,8 @@ def serve(
             raise SettingsError(faults_of(error, "--")) from error
     if wait and shop is None:
         raise SettingsError("--wait without --shop: name the shop whose first release is to come")
-    run(places, shop, host, port, ApiSettings(threads=threads), pages, load_rules(rules) if rules else NO_RULES, wait)
+    run(places, shop, host, port, ApiSettings(threads=threads), pages, load_rules(rules) if rules else NO_RULES, wait,
+        Member.model_validate_json(member) if member is not None else None)
 
 
 @app.command()

@@ -6,11 +6,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import FastAPI
 
 from pipelines.errors import NothingLive, SettingsError
 from pipelines.releases.opening import one_shop, open_store
+from pipelines.serve_processes import Member
 from pipelines.settings import Settings
 from serving.api.app import create_app
 from serving.api.keys import KeyRing
@@ -46,11 +48,12 @@ class Process:
 @contextmanager
 def opened(
     places: Settings, shop: str | None, api: ApiSettings, live: LiveSettings, storefront: StorefrontSettings | None,
-    rules: Rules = NO_RULES, is_awaited: bool = False,
+    rules: Rules = NO_RULES, is_awaited: bool = False, metrics: Path | None = None,
 ) -> Iterator[Process]:
     """The process of a shop, following its release log; closed on leaving. Without `storefront` it has no pages.
 
-    A shop that `is_awaited` may be without a release yet: the first one is taken up when it comes.
+    A shop that `is_awaited` may be without a release yet: the first one is taken up when it comes. `metrics` is the
+    folder of counters that several processes share.
 
     Raises:
         SettingsError: there is no such shop, or the file of keys is none.
@@ -76,33 +79,41 @@ def opened(
         with suppress(NothingLive):
             service.warm()
         pages = [storefront_router(service, storefront)] if storefront is not None else []
-        yield Process(name, create_app(service, api, keys, pages), service, keys)
+        yield Process(name, create_app(service, api, keys, pages, metrics), service, keys)
 
 
 def serve(
     places: Settings, shop: str | None, host: str, port: int, api: ApiSettings, storefront: StorefrontSettings | None,
-    rules: Rules = NO_RULES, is_awaited: bool = False,
+    rules: Rules = NO_RULES, is_awaited: bool = False, member: Member | None = None,
 ) -> None:
-    """Serve until the process is told to end.
+    """Serve until the process is told to end; a `member` of several at the port that is given to it.
 
     Raises:
         SettingsError: see `opened`; or others than this machine could ask without a key.
     """
     import uvicorn
 
-    with opened(places, shop, api, LiveSettings(), storefront, rules, is_awaited) as process:
+    live = LiveSettings(tried=places.home / "tried")
+    metrics = member.metrics if member is not None else None
+    with opened(places, shop, api, live, storefront, rules, is_awaited, metrics) as process:
         check_host(host, process.keys)
         status = process.service.live.status()
         answers = f"release {status.number}" if status.number is not None else f"no release yet ({status.trouble})"
         log.info("serving %s at http://%s:%d, %s", process.shop, host, port, answers)
         if not process.keys.clients:
             log.info("no keys are configured: whoever can reach this loopback address may ask everything")
+        server = uvicorn.Server(uvicorn.Config(
+            process.app, host=host, port=port, access_log=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE_S,
+            limit_concurrency=_CONNECTIONS, log_level="warning", loop="uvloop", http="httptools",
+            timeout_graceful_shutdown=10))
         # Once it has ended its requests, uvicorn raises the signal again, which would end the process before what
-        # was laid down is sealed and the leases are given back.
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        uvicorn.run(process.app, host=host, port=port, workers=1, access_log=False, server_header=False,
-                    timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS, log_level="warning",
-                    loop="uvloop", http="httptools", timeout_graceful_shutdown=10)
+        # was laid down is sealed and the leases are given back; one that comes before uvicorn listens counts too.
+        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        if member is None:
+            server.run()
+            return
+        member.is_ready()
+        server.run(sockets=[member.socket()])
 
 
 def check_host(host: str, keys: KeyRing) -> None:

@@ -90,7 +90,7 @@ class Live:
         """Look at the store once, which opens the live release, and go on looking in a thread."""
         self._stop.clear()
         if self.settings.is_rehearsed:
-            self._rehearsal = Rehearsal(self.settings.rehearsal_s)
+            self._rehearsal = Rehearsal(self.settings.rehearsal_s, self.settings.tried)
         self.look()
         self._thread = threading.Thread(target=self._follow, name="vitrine-live", daemon=True)
         self._thread.start()

@@ -1,5 +1,7 @@
 """How a serving process follows the release log, and what it tells of it."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from pipelines.contracts import Document, UtcTime
@@ -16,6 +18,7 @@ class LiveSettings(Document):
         is_rehearsed: open each bundle in another process first. Without it, who can write the store's bundles and
             records can end this process.
         rehearsal_s: seconds after which that process is given up.
+        tried: folder that remembers which bundles have passed there, so that a restart opens them straight away.
         bounds: how large a bundle may be.
     """
 
@@ -24,6 +27,7 @@ class LiveSettings(Document):
     keep_bytes: int = Field(4 << 30, ge=0)
     is_rehearsed: bool = True
     rehearsal_s: float = Field(120.0, gt=0)
+    tried: Path | None = None
     bounds: Bounds = Bounds()
 
 

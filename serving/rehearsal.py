@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipelines.errors import BundleRefused, VitrineError
 from serving.bundle_files import REMEDY, Bounds, size_bytes
+from serving.tried import Tried
 from serving.warmup import open_bundle
 
 # Memory that it may take: of its own, and for each byte of the bundle (vectors are there twice for a moment).
@@ -25,9 +26,14 @@ _OWN_FAULT = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signa
 class Rehearsal:
     """A process that stands ready. One caller at a time."""
 
-    def __init__(self, timeout_s: float) -> None:
-        """Start nothing yet; `timeout_s` is the longest that the process may take over a bundle."""
-        self.timeout_s = timeout_s
+    def __init__(self, timeout_s: float, tried: Path | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            timeout_s: the longest that the process may take over a bundle.
+            tried: folder that remembers what has passed, see `serving.tried`; None to try everything.
+        """
+        self.timeout_s, self._tried = timeout_s, Tried(tried)
         self._child: subprocess.Popen[str] | None = None
 
     def prepare(self) -> None:
@@ -40,12 +46,14 @@ class Rehearsal:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 
     def rehearse(self, folder: Path, digest: str, bounds: Bounds) -> None:
-        """Let the process check, open and ask the bundle in `folder`; it is used up.
+        """Let the process check, open and ask the bundle in `folder`; it is used up, unless the bundle is known.
 
         Raises:
             BundleRefused: it was refused there, or the process died over it.
             VitrineError: the process was ended from outside, failed for another reason, or took too long.
         """
+        if self._tried.knows(digest):
+            return
         self.prepare()
         child = self._child
         assert child is not None
@@ -59,6 +67,7 @@ class Rehearsal:
         finally:
             self.close()
         _judge(folder, child.returncode, answer, (said.strip().splitlines() or ["it said nothing"])[-1])
+        self._tried.add(digest)
 
     def close(self) -> None:
         """End the process, if there is one."""

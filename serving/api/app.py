@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 
@@ -21,7 +22,7 @@ and its bound; 503 comes with `Retry-After`."""
 
 def create_app(
     service: Service, settings: ApiSettings | None = None, keys: KeyRing | None = None,
-    pages: Sequence[APIRouter] = (),
+    pages: Sequence[APIRouter] = (), shared_metrics: Path | None = None,
 ) -> FastAPI:
     """The app of one shop.
 
@@ -30,8 +31,9 @@ def create_app(
         settings: bounds.
         keys: clients that may ask; without any, nobody needs a key, and only the loopback interface may be served.
         pages: further routers, such as the storefront's; they need no key.
+        shared_metrics: folder of the counters of all processes that share a port.
     """
-    settings, metrics = settings or ApiSettings(), Metrics()
+    settings, metrics = settings or ApiSettings(), Metrics(shared_metrics)
     desk = Desk(service, settings, keys or KeyRing(), metrics)
 
     @asynccontextmanager

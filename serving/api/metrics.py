@@ -1,6 +1,10 @@
 """What Prometheus reads at /metrics."""
 
+from functools import partial
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.answers import Accepted, Slate
 from serving.live_status import Status
@@ -10,15 +14,22 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counters of one process, apart from those of any other app in it."""
+    """Counters of one process, apart from those of any other app in it; or of all that share a port.
 
-    def __init__(self) -> None:
+    Several processes write theirs to files of one folder (PROMETHEUS_MULTIPROC_DIR, which their keeper sets). Whichever
+    is asked adds them all up; of releases it tells what it knows itself.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        """Count from nothing; `shared` is the folder of several processes."""
+        self._shared = shared
         own = self.registry = CollectorRegistry()
         self.requests = Counter("vitrine_requests", "Requests by route and status.", ("route", "method", "status"),
                                 registry=own)
         self.seconds = Histogram("vitrine_request_seconds", "Seconds from the request's head to the answer's end.",
                                  ("route",), buckets=_SECONDS, registry=own)
-        self.in_flight = Gauge("vitrine_in_flight", "Requests being answered.", registry=own)
+        self.in_flight = Gauge("vitrine_in_flight", "Requests being answered.", registry=own,
+                               multiprocess_mode="livesum")
         self.refused = Counter("vitrine_refused", "Requests refused before they were read.", ("code",), registry=own)
         self.slates = Counter("vitrine_slates", "Answers by kind of question, search and variant.",
                               ("question", "search", "variant"), registry=own)
@@ -27,11 +38,11 @@ class Metrics:
         self.degraded = Counter("vitrine_degraded", "Answers with a notice, such as of a session store that is down.",
                                 registry=own)
         self.events = Counter("vitrine_events", "Events brought, by what became of them.", ("outcome",), registry=own)
-        self.release = Gauge("vitrine_live_release", "Number of the release that answers; 0 before the first.",
-                             registry=own)
-        self.newest = Gauge("vitrine_newest_release", "Number of the newest release of the log.", registry=own)
-        self.loading = Gauge("vitrine_load_seconds", "What it took to open the release that answers.", registry=own)
-        self.refused_releases = Gauge("vitrine_refused_releases", "Releases that failed a check.", registry=own)
+        told = partial(Gauge, registry=own, multiprocess_mode="mostrecent")
+        self.release = told("vitrine_live_release", "Number of the release that answers; 0 before the first.")
+        self.newest = told("vitrine_newest_release", "Number of the newest release of the log.")
+        self.loading = told("vitrine_load_seconds", "What it took to open the release that answers.")
+        self.refused_releases = told("vitrine_refused_releases", "Releases that failed a check.")
 
     def saw(self, question: str, slate: Slate) -> None:
         """Count an answer."""
@@ -54,4 +65,8 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""
-        return generate_latest(self.registry)
+        if self._shared is None:
+            return generate_latest(self.registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, str(self._shared))  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)

@@ -149,7 +149,7 @@ class Experiments:
     def _open(self, release: Release) -> Recommender:
         folder = self._store.bundle_path(release.bundle)
         if self._settings.is_rehearsed:
-            rehearsal = Rehearsal(self._settings.rehearsal_s)
+            rehearsal = Rehearsal(self._settings.rehearsal_s, self._settings.tried)
             try:
                 rehearsal.rehearse(folder, release.bundle, self._settings.bounds)
             finally:
