@@ -1,4 +1,4 @@
-"""Airflow's own API server on a port of the loopback, on an empty database that knows the DAGs of this repository."""
+"""Airflow's own API server on a port of the loopback, on an empty database that knows the DAGs of a file."""
 
 import sys
 

@@ -29,7 +29,7 @@ from tests.mlflow_record import recorded
 from tests.release_world import AS_OF, item_arrays, make_registered
 
 CHROMIUM = find_chromium()
-PATIENCE_S = 120.0  # seconds; an API server takes twenty on an idle machine
+PATIENCE_S = 300.0  # seconds; an API server takes twenty on an idle machine
 HOSTILE = "<img src=x onerror=alert(1)>"
 PAGES = ("/releases", "/releases/2", "/releases/diff?before=2&after=3", "/static/releases.css")
 
@@ -112,7 +112,8 @@ def airflow(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     said = folder / "server.log"
     with said.open("wb") as log:
         process = subprocess.Popen([sys.executable, "-W", "ignore", "tests/dags/api_server.py", str(port),
-                                    str(repository / "dags")], cwd=repository, env=environment, stdout=log, stderr=log)
+                                    str(repository / "dags" / "rollback.py")], cwd=repository, env=environment,
+                                   stdout=log, stderr=log)
     try:
         started = Airflow(address, process, {})
         until = time.monotonic() + PATIENCE_S
