@@ -38,7 +38,6 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from pipelines.settings import load_settings
 from plugins import forms
-from plugins.assets import LAKE
 from plugins.lake_task import LakeTask
 
 PARAMS = {
@@ -78,4 +77,4 @@ with DAG(
     landed = LakeTask(step="land", minutes=60)
     audited = LakeTask(step="audit", minutes=30, upstream=landed.output)
     # The load-bearing edge: a publication takes what the audit let through and nothing else.
-    LakeTask(step="publish", minutes=30, upstream=audited.output, outlets=[LAKE])
+    LakeTask(step="publish", minutes=30, upstream=audited.output)

@@ -53,7 +53,6 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 from pipelines.settings import load_settings
 from plugins import forms
 from plugins.approval_task import ApprovalTask
-from plugins.assets import MAY_RELEASE
 from plugins.stage_task import StageTask
 
 PARAMS = {
@@ -104,5 +103,4 @@ with DAG(
     # The load-bearing edge: a promotion takes a verdict and nothing else, so that nothing can be
     # released that the gate has not judged.
     answer = ApprovalTask(task_id="approve", minutes=30, upstream=verdict.output)
-    StageTask(stage="promote", minutes=15, upstream=verdict.output, approval=answer.output,
-              outlets=[MAY_RELEASE])
+    StageTask(stage="promote", minutes=15, upstream=verdict.output, approval=answer.output)

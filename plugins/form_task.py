@@ -13,6 +13,7 @@ from pipelines.errors import SettingsError
 from pipelines.settings import load_settings
 from pipelines.validation import faults_of
 from plugins.failures import named_failures
+from plugins.series import tell
 from plugins.source_connection import source_of
 from plugins.stage_task import origin_of, summary
 from plugins.store_connection import with_connection
@@ -48,6 +49,7 @@ class FormTask(BaseOperator):
             found: BaseModel = pkgutil.resolve_name(self.call)(
                 params, origin_of(context), with_connection(load_settings()))
         contract = found.model_dump(mode="json")
+        tell(self.task_id, getattr(params, "shop", None), contract)
         log.info("%s: %s", self.task_id, summary(contract))
         return contract
 

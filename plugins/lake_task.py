@@ -8,13 +8,13 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from pydantic import ValidationError
 
-from pipelines.contracts import Published
 from pipelines.errors import SettingsError
 from pipelines.lake_steps import IngestParams, run_step
 from pipelines.settings import load_settings
 from pipelines.validation import faults_of
-from plugins.assets import LAKE
+from plugins.assets import INLETS, OUTLETS, emit
 from plugins.failures import named_failures
+from plugins.series import tell
 from plugins.source_connection import source_of
 from plugins.stage_task import origin_of, summary
 
@@ -36,6 +36,7 @@ class LakeTask(BaseOperator):
 
     def __init__(self, *, step: str, minutes: float, upstream: Any = None, **options: Any) -> None:
         options.setdefault("task_id", step)
+        options |= {"inlets": INLETS[step], "outlets": [OUTLETS[step]]}
         super().__init__(execution_timeout=timedelta(minutes=minutes), **options)
         self.step = step
         self.upstream = upstream
@@ -48,11 +49,10 @@ class LakeTask(BaseOperator):
         """
         with named_failures():
             params = ingest_params(context)
-            contract = run_step(self.step, self.upstream, params, origin_of(context), load_settings())
-        if self.step == "publish":
-            published = Published.model_validate(contract)
-            context["outlet_events"][LAKE].extra = {
-                "shop": params.shop, **published.model_dump(mode="json")}
+            places = load_settings()
+            contract = run_step(self.step, self.upstream, params, origin_of(context), places)
+        emit(self.step, context, params.shop, self.upstream, contract, places.of_shop(params.shop))
+        tell(self.step, params.shop, contract)
         log.info("%s: %s", self.step, summary(contract))
         return contract
 

@@ -19,9 +19,10 @@ from pipelines.errors import GateRejected, SettingsError
 from pipelines.retrain import RetrainParams, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
-from plugins.assets import MAY_RELEASE, RELEASE
+from plugins.assets import INLETS, MAY_RELEASE, OUTLETS, emit
 from plugins.failures import named_failures
 from plugins.mlflow_links import MlflowRunLink, VerdictLink
+from plugins.series import tell
 from plugins.source_connection import source_of
 from plugins.store_connection import with_connection
 
@@ -49,6 +50,7 @@ class StageTask(BaseOperator):
     def __init__(self, *, stage: str, minutes: float, upstream: Any = None, approval: Any = None,
                  **options: Any) -> None:
         options.setdefault("task_id", stage)
+        options |= {"inlets": INLETS[stage], "outlets": [OUTLETS.get(stage, MAY_RELEASE)]}
         super().__init__(execution_timeout=timedelta(minutes=minutes), **options)
         self.stage = stage
         self.upstream = upstream
@@ -75,8 +77,8 @@ class StageTask(BaseOperator):
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
-        if self.stage == "promote" and not contract["is_dry_run"]:
-            context["outlet_events"][MAY_RELEASE].add(RELEASE, extra={"shop": params.shop, **contract})
+        emit(self.stage, context, params.shop, self.upstream, contract, places)
+        tell(self.stage, params.shop, contract)
         log.info("%s: %s", self.stage, summary(contract))
         return contract
 

@@ -1,14 +1,17 @@
 """Releases as tables that people read."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from pipelines.releases.collect import Fate
-from pipelines.releases.diff import Change, Diff, Value
-from pipelines.releases.verify import Finding
 from serving.release import Refusal, Release
 from serving.shelf import Stock
+
+if TYPE_CHECKING:  # they bring Arrow along, which a page that lists releases does not need
+    from pipelines.releases.collect import Fate
+    from pipelines.releases.diff import Change, Diff, Value
+    from pipelines.releases.verify import Finding
 
 SHOWN = ("recall@10", "ndcg@10")
 
@@ -18,16 +21,21 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
+def why(release: Release) -> str:
+    """The reason of a release, with what it goes back to or refreshes."""
+    before = {"promotion": "", "rollback": f"rollback to {release.restores}: ",
+              "refresh": f"refresh of {release.refreshes}: "}[release.cause]
+    return f"{before}{release.reason}{' (forced)' if release.is_forced else ''}"
+
+
 def releases_table(releases: Sequence[Release], live: int | None, stock: Mapping[str, Stock]) -> Table:
     """One row a release, newest first."""
     table = Table("release", "when (UTC)", "who", "why", "model", "data up to", *SHOWN, "bundle", "size", "")
     for release in reversed(releases):
         held = stock.get(release.bundle)
-        why = {"promotion": "", "rollback": f"rollback to {release.restores}: ",
-               "refresh": f"refresh of {release.refreshes}: "}[release.cause] + release.reason
         table.add_row(
-            str(release.number), f"{release.created_at:%Y-%m-%d %H:%M:%S}", release.actor,
-            f"{why} (forced)" if release.is_forced else why, f"{release.model_name} {release.model_version}",
+            str(release.number), f"{release.created_at:%Y-%m-%d %H:%M:%S}", release.actor, why(release),
+            f"{release.model_name} {release.model_version}",
             f"{release.as_of:%Y-%m-%d %H:%M}", *(_text(release.metrics.get(name)) for name in SHOWN),
             release.bundle[:12], "removed" if held is None or not held.is_whole else megabytes(held.size),
             "[bold green]live[/]" if release.number == live else "")
@@ -43,7 +51,7 @@ def refusals_table(refusals: Sequence[Refusal]) -> Table:
     return table
 
 
-def diff_tables(found: Diff) -> Iterable[Table]:
+def diff_tables(found: "Diff") -> Iterable[Table]:
     """One table a part; parts in which nothing differs are left out."""
     for title, changes in (("Data", found.data), ("Features", found.features), ("Model", found.model),
                            ("Index", found.index), ("Metrics", found.metrics)):
@@ -63,7 +71,7 @@ def diff_tables(found: Diff) -> Iterable[Table]:
         yield table
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: "Sequence[Finding]") -> Table:
     """One row a question."""
     table = Table("release", "question", "answer", "evidence")
     for one in findings:
@@ -71,7 +79,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def fates_table(fates: Sequence[Fate]) -> Table:
+def fates_table(fates: "Sequence[Fate]") -> Table:
     """One row a bundle."""
     table = Table("bundle", "size", "releases", "", "because it")
     for one in fates:
@@ -80,7 +88,7 @@ def fates_table(fates: Sequence[Fate]) -> Table:
     return table
 
 
-def _changes(title: str, changes: Sequence[Change], found: Diff) -> Table:
+def _changes(title: str, changes: "Sequence[Change]", found: "Diff") -> Table:
     table = _titled(title, found)
     table.add_column("difference", justify="right")
     for change in changes:
@@ -88,22 +96,22 @@ def _changes(title: str, changes: Sequence[Change], found: Diff) -> Table:
     return table
 
 
-def _titled(title: str, found: Diff) -> Table:
+def _titled(title: str, found: "Diff") -> Table:
     return Table("", f"release {found.before}", f"release {found.after}", title=title, title_justify="left")
 
 
-def _difference(change: Change) -> str:
+def _difference(change: "Change") -> str:
     if not (_is_number(change.before) and _is_number(change.after)):
         return "" if change.before == change.after else "*"
     gap = float(change.after or 0) - float(change.before or 0)
     return "" if gap == 0 else f"{gap:+,.4f}" if isinstance(change.after, float) else f"{gap:+,.0f}"
 
 
-def _is_number(value: Value) -> bool:
+def _is_number(value: "Value") -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _text(value: Value) -> str:
+def _text(value: "Value") -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

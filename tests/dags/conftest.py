@@ -18,6 +18,9 @@ bag = airflow.dag_processing.dagbag.DagBag(dag_folder=sys.argv[1])
 seconds = time.process_time() - began
 heavy = ("tensorflow", "tensorflow_recommenders", "tf_keras", "scann", "mlflow", "pandas", "pyarrow")
 loaded = [name for name in heavy if name in sys.modules]
+def names_of(awaited):
+    inner = getattr(awaited, "objects", [])
+    return [awaited.name] if hasattr(awaited, "name") else sorted(name for one in inner for name in names_of(one))
 dags = {}
 for dag in bag.dags.values():
     interval = dag.timetable
@@ -25,6 +28,7 @@ for dag in bag.dags.values():
         "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "doc": dag.doc_md, "tags": sorted(dag.tags),
         "timetable": type(interval).__name__, "params": {k: dag.params.get_param(k).schema for k in dag.params},
         "defaults": {k: dag.params.get_param(k).value for k in dag.params},
+        "awaits": names_of(getattr(interval, "asset_condition", None)),
         "told": [k for k in dag.params if dag.params.get_param(k).description],
         "tasks": {t.task_id: {
             "upstream": sorted(t.upstream_task_ids), "retries": t.retries, "owner": t.owner, "pool": t.pool,
@@ -32,6 +36,7 @@ for dag in bag.dags.values():
             "backoff": t.retry_exponential_backoff, "delay": t.retry_delay.total_seconds(),
             "timeout": t.execution_timeout and t.execution_timeout.total_seconds(), "rule": t.trigger_rule.value,
             "is_mapped": t.is_mapped, "outlets": [outlet.name for outlet in t.outlets],
+            "inlets": [inlet.name for inlet in t.inlets],
             "notices": [type(one).__name__ for one in (*t.on_failure_callback, *t.on_skipped_callback)],
             "links": [link.name for link in t.operator_extra_links],
         } for t in dag.tasks},

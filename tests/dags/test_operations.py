@@ -51,10 +51,23 @@ def test_what_destroys_is_a_dry_run_unless_it_is_switched_off(bag: dict[str, Any
         assert bag["dags"][name]["params"]["reason"]["minLength"] == 1
 
 
-def test_only_a_release_of_a_retrain_is_told(bag: dict[str, Any]) -> None:
+def test_runs_begin_by_what_a_lake_or_a_retrain_published_and_by_nothing_else(bag: dict[str, Any]) -> None:
     outlets = {f"{name}.{task}": found["outlets"] for name, dag in bag["dags"].items()
                for task, found in dag["tasks"].items() if found["outlets"]}
-    assert outlets == {"retrain.promote": ["vitrine_may_release"], "ingest.publish": ["vitrine_lake"]}
+    assert (outlets["retrain.promote"], outlets["ingest.publish"]) == (["vitrine_may_release"], ["vitrine_lake"])
+    awaited = {name for dag in bag["dags"].values() for name in dag["awaits"]}
+    assert awaited == {"vitrine_catalogue", "vitrine_lake", "vitrine_release"}
+    # All others are there to be looked at: an asset a task, in the two DAGs whose tasks hand things on.
+    others = [name for found in outlets.values() for name in found if name not in ("vitrine_may_release", *awaited)]
+    assert len(others) == len(set(others)) == 9
+    assert {task.partition(".")[0] for task in outlets} == {"ingest", "retrain"}
+
+
+def test_what_a_task_reads_another_wrote_or_the_shop_has(bag: dict[str, Any]) -> None:
+    tasks = [task for name in ("ingest", "retrain") for task in bag["dags"][name]["tasks"].values()]
+    written = {name for task in tasks for name in task["outlets"]}
+    assert {name for task in tasks for name in task["inlets"]} - written == {"vitrine_source"}
+    assert bag["dags"]["retrain"]["tasks"]["approve"]["inlets"] == []
 
 
 FORMS = """

@@ -1,7 +1,5 @@
 """A shop of two customers and three products, small enough to be read."""
 
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import pipelines
 from pipelines.settings import Settings
+from tests.mlflow_record import Calls, recorded
 
 Write = Callable[..., Path]
 
@@ -59,19 +57,13 @@ def write_shop(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
-    """What the stages tell MLflow, in place of MLflow: it mirrors releases and decides nothing about them."""
-    calls: list[tuple[str, tuple[Any, ...]]] = []
-    recorder = types.ModuleType("pipelines.tracking")
-    for name in ("stage_run", "tag", "verdict", "promoted"):
-        setattr(recorder, name, lambda *arguments, name=name: calls.append((name, arguments)))
-    monkeypatch.setitem(sys.modules, "pipelines.tracking", recorder)
-    monkeypatch.setattr(pipelines, "tracking", recorder, raising=False)
-    return calls
+def told(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What the stages tell MLflow, in place of MLflow."""
+    return recorded(monkeypatch)
 
 
 @pytest.fixture
-def places(tmp_path: Path, told: list[tuple[str, tuple[Any, ...]]]) -> Settings:
+def places(tmp_path: Path, told: Calls) -> Settings:
     """An installation below the test's own folder, with `told` for its MLflow."""
     home = tmp_path / "home"
     return Settings(home=home, artifacts=home / "artifacts", store=home / "store", mlflow_uri="sqlite:///none")

@@ -1,25 +1,29 @@
-"""A backfill by Airflow itself, of which a task and then the scheduler are killed: each day is there once."""
+"""A backfill by Airflow itself, of which a task and then the scheduler are killed: each day is there once.
+
+Five days in every run of the tests, thirty with --full-faults.
+"""
 
 import contextlib
 import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import psutil
 import pytest
 
 from pipelines.lake import Lake
-from stack import postgres, processes, services
-from stack.installation import Installation, airflow_environment
+from stack import processes, services
+from stack.installation import Installation
 from tests.lake_world import FIRST, PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
+from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.stack.statsd_listener import Listener, listening
 
 pytestmark = pytest.mark.e2e
-DAYS = 5
-PATIENCE = 600.0  # seconds: a killed task waits for a minute, and a busy machine is slow to start one
+PATIENCE_S = 120.0  # a day: seconds on an idle machine
 
 
 @pytest.fixture
@@ -29,79 +33,109 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     services.stop(made)
 
 
-def wait_for(what: str, is_true: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not is_true():
-        assert time.monotonic() < until, what
-        time.sleep(0.2)
+@pytest.fixture
+def days(request: pytest.FixtureRequest) -> int:
+    return 30 if request.config.getoption("--full-faults") else 5
 
 
-def days_of(installation: Installation) -> int:
-    folder = installation.home / "lake" / SHOP
-    return len(Lake(folder).days()) if (folder / "lake.json").exists() else 0
+@pytest.fixture
+def statsd() -> Iterator[Listener]:
+    with listening() as server:
+        yield server
 
 
-def running_task(scheduler: int) -> psutil.Process | None:
+def lake_of(installation: Installation) -> Lake:
+    return Lake(installation.home / "lake" / SHOP)
+
+
+def published(installation: Installation) -> int:
+    return len(lake_of(installation).days()) if (installation.home / "lake" / SHOP / "lake.json").exists() else 0
+
+
+def backfill(airflow: OneDag, last: date, shop: Path, *options: str) -> None:
+    """Ask for a backfill from FIRST on, and wait until all of its runs have ended."""
+    asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(FIRST), "--to-date", str(last),
+             "--max-active-runs", "4", "--dag-run-conf", json.dumps({"data": str(shop)}), *options]
+    said = subprocess.run(asked, env=airflow.environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+
+
+def states(airflow: OneDag) -> list[str]:
+    return [run["state"] for run in airflow.runs("ingest")]
+
+
+def running_task(scheduler: psutil.Process) -> psutil.Process | None:
     """A process that runs a task: a child of one of the executor's workers."""
     with contextlib.suppress(psutil.NoSuchProcess):  # one that ended while its children were asked for
-        tasks = [task for worker in psutil.Process(scheduler).children() for task in worker.children()]
+        tasks = [task for worker in scheduler.children() for task in worker.children()]
         return next(iter(tasks), None)
     return None
+
+
+def kill_a_task(airflow: OneDag) -> bool:
+    """One that dies before it could say how it ended; a process may also be killed after that, for nothing."""
+    task = running_task(airflow.scheduler)
+    if task is None:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        task.kill()
+    patience = time.monotonic() + 10
+    while not (tried := is_tried_again(airflow)) and time.monotonic() < patience:
+        time.sleep(0.2)
+    return tried
+
+
+def is_tried_again(airflow: OneDag) -> bool:
+    return any(task["state"] == "up_for_retry" or task["try_number"] > 1
+               for run in airflow.runs("ingest") for task in airflow.client.tasks("ingest", run["dag_run_id"]))
 
 
 # The stack's processes outlive the objects that started them, and are ended by their ids.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
-    installation: Installation, tmp_path: Path
+    installation: Installation, tmp_path: Path, days: int, statsd: Listener
 ) -> None:
-    shop = write_kiosk(tmp_path, log_of(DAYS + 1))
-    stack = services.start(installation, None, print)
-    client = services.client(installation, stack)
-    ports = [int(address.rpartition(":")[2]) for address in (stack.airflow, stack.mlflow)]
-    socket = postgres._socket_folder(installation)
-    environment = airflow_environment(installation, partial(postgres.url, socket, "airflow"), *ports)
-    environment["AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"] = "20"
-    environment["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"] = "30"
-    wait_for("the DAG is parsed", lambda: client.has_dag("ingest"))
-
-    asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(FIRST), "--to-date",
-             str(march(DAYS)), "--max-active-runs", "2", "--dag-run-conf", json.dumps({"data": str(shop)})]
-    said = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-
-    def states() -> dict[str, str]:
-        runs = client.call("GET", "/dags/ingest/dagRuns?limit=100")["dag_runs"]
-        return {run["dag_run_id"]: run["state"] for run in runs}
+    shop = write_kiosk(tmp_path, log_of(days + 1))
+    airflow = OneDag.start(installation, "ingest", {
+        "METRICS__STATSD_ON": True, "METRICS__STATSD_PORT": statsd.port, "METRICS__STATSD_INFLUXDB_ENABLED": True})
+    backfill(airflow, march(days), shop)
 
     # First a task that is at it ...
-    wait_for("the first day", lambda: days_of(installation) >= 1)
-    def is_up_for_retry() -> bool:
-        return any(task["state"] == "up_for_retry" for run in states() for task in client.tasks("ingest", run))
-
-    def kill_a_task() -> bool:
-        """One that dies before it could say how it ended; a process may also be killed after that, for nothing."""
-        task = running_task(stack.services["scheduler"])
-        if task is None:
-            return False
-        with contextlib.suppress(psutil.NoSuchProcess):
-            task.kill()
-        patience = time.monotonic() + 10
-        while not is_up_for_retry() and time.monotonic() < patience:
-            time.sleep(0.2)
-        return is_up_for_retry()
-
-    wait_for("a task that was killed at its work", kill_a_task)
+    wait_for("the first day", lambda: published(installation) >= 1)
+    wait_for("a task that was killed at its work", lambda: kill_a_task(airflow))
     # ... and then the scheduler, with all that it runs.
-    wait_for("half of the days", lambda: days_of(installation) >= DAYS // 2)
-    scheduler = psutil.Process(stack.services["scheduler"])
-    processes.end([scheduler, *scheduler.children(recursive=True)], signal.SIGKILL, 10)
-    assert days_of(installation) < DAYS
-    processes.spawn(["airflow", "scheduler", "--skip-serve-logs"], environment, installation.logs / "scheduler-2.log")
+    wait_for("half of the days", lambda: published(installation) >= days // 2, PATIENCE_S * days)
+    processes.end([airflow.scheduler, *airflow.scheduler.children(recursive=True)], signal.SIGKILL, 10)
+    assert published(installation) < days
+    airflow.restart_scheduler()
 
-    wait_for("the end of all runs", lambda: not {"queued", "running"} & set(states().values()))
-    assert list(states().values()) == ["success"] * DAYS
-    tries = [task["try_number"] for run in states() for task in client.tasks("ingest", run)]
-    assert len(tries) == DAYS * 3 and max(tries) > 1
-    lake = Lake(installation.home / "lake" / SHOP)
-    assert [(one.day, one.revision) for one in lake.partitions()] == [(march(day), 1) for day in range(1, DAYS + 1)]
-    assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(DAYS * PER_DAY))
+    wait_for("the end of all runs", lambda: not {"queued", "running"} & set(states(airflow)), PATIENCE_S * days)
+    assert states(airflow) == ["success"] * days
+    tries = [task["try_number"] for run in airflow.runs("ingest")
+             for task in airflow.client.tasks("ingest", run["dag_run_id"])]
+    assert len(tries) == days * 3 and max(tries) > 1
+    lake = lake_of(installation)
+    assert [(one.day, one.revision) for one in lake.partitions()] == [(march(day), 1) for day in range(1, days + 1)]
+    assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(days * PER_DAY))
+    # Days told what they published, under Airflow's own prefix and with their tag; UDP promises no packet.
+    assert set(statsd.of("airflow.vitrine.publish.events")) == {PER_DAY}
+    assert ("airflow.vitrine.publish.revision,shop=kiosk", 1.0, "g") in statsd.heard
+    assert len(statsd.of("airflow.task.duration")) > days
+
+    # Once more, with another event on the second day: that one is replaced, and nothing is doubled.
+    more = log_of(days + 1)
+    more.loc[PER_DAY, "item_id"] = "z"
+    write_kiosk(tmp_path, more)
+    backfill(airflow, march(2), shop, "--reprocess-behavior", "completed")
+    wait_for("the second backfill", lambda: len(states(airflow)) >= days and set(states(airflow)) == {"success"}
+             and lake_of(installation).latest(march(2)).revision == 2)  # type: ignore[union-attr]
+    assert [one.revision for one in lake_of(installation).partitions()] == [1, 2, *[1] * (days - 2)]
+    assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(days * PER_DAY))
+
+    # Where each day came from stands in the events of the assets.
+    events = airflow.client.call("GET", "/assets/events?source_task_id=publish&limit=100")["asset_events"]
+    told = [one["extra"]["outputs"][-1] for one in events]
+    lake_folder = installation.home / "lake" / SHOP
+    assert {(one["name"], one["version"]) for one in told} == {
+        *((f"{lake_folder}/days/{march(day)}", "1") for day in range(1, days + 1)),
+        (f"{lake_folder}/days/{march(2)}", "2")}

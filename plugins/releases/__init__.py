@@ -1,0 +1,1 @@
+"""The page Releases: imported by Airflow's API server alone."""
