@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, Context
 
-from pipelines.lineage import lineage
+from pipelines.lineage import Lineage, lineage
 from pipelines.settings import Settings
 
 # A day of the log was published; which shop's, and which day, stands in the event's extra.
@@ -42,12 +42,15 @@ INLETS: Mapping[str, Sequence[Asset]] = {
 def emit(
     step: str, context: Context, shop: str, upstream: Mapping[str, Any] | None, contract: Mapping[str, Any],
     places: Settings
-) -> None:
-    """Say in the event of a task's asset what it read and wrote; a promotion's tells of a release, if it made one."""
-    extra = {"shop": shop, **lineage(step, upstream, contract, places).as_json()}
+) -> Lineage:
+    """What a task read and wrote, which the event of its asset says; a promotion's tells of a release, if it made one.
+    """
+    found = lineage(step, upstream, contract, places)
+    extra = {"shop": shop, **found.as_json()}
     if step == "publish":
         extra |= contract
     if step in OUTLETS:
         context["outlet_events"][OUTLETS[step]].extra = extra
     elif step == "promote" and not contract["is_dry_run"]:
         context["outlet_events"][MAY_RELEASE].add(RELEASE, extra={**extra, **contract})
+    return found

@@ -17,11 +17,12 @@ from plugins.failures import named_failures
 from plugins.series import tell
 from plugins.source_connection import source_of
 from plugins.stage_task import origin_of, summary
+from plugins.told_lineage import TellsLineage
 
 log = logging.getLogger("vitrine")
 
 
-class LakeTask(BaseOperator):
+class LakeTask(TellsLineage, BaseOperator):
     """Runs one step on the contract of the step before it and returns its contract.
 
     Args:
@@ -51,7 +52,7 @@ class LakeTask(BaseOperator):
             params = ingest_params(context)
             places = load_settings()
             contract = run_step(self.step, self.upstream, params, origin_of(context), places)
-        emit(self.step, context, params.shop, self.upstream, contract, places.of_shop(params.shop))
+        self.told = emit(self.step, context, params.shop, self.upstream, contract, places.of_shop(params.shop))
         tell(self.step, params.shop, contract)
         log.info("%s: %s", self.step, summary(contract))
         return contract

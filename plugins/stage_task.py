@@ -25,6 +25,7 @@ from plugins.mlflow_links import MlflowRunLink, VerdictLink
 from plugins.series import tell
 from plugins.source_connection import source_of
 from plugins.store_connection import with_connection
+from plugins.told_lineage import TellsLineage
 
 log = logging.getLogger("vitrine")
 # From here on a retrain has its run in MLflow.
@@ -33,7 +34,7 @@ OF_APPROVAL = ("approval", "approval_hours", "comment")  # what a form says to p
 JUDGED = ("gate", "promote")  # and from here on a verdict in it
 
 
-class StageTask(BaseOperator):
+class StageTask(TellsLineage, BaseOperator):
     """Runs one stage on the contract of the stage before it and returns its contract.
 
     Args:
@@ -77,7 +78,7 @@ class StageTask(BaseOperator):
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
-        emit(self.stage, context, params.shop, self.upstream, contract, places)
+        self.told = emit(self.stage, context, params.shop, self.upstream, contract, places)
         tell(self.stage, params.shop, contract)
         log.info("%s: %s", self.stage, summary(contract))
         return contract

@@ -53,7 +53,9 @@ def published(installation: Installation) -> int:
 
 
 def backfill(airflow: OneDag, last: date, shop: Path, *options: str) -> None:
-    """Ask for a backfill from FIRST on, and wait until all of its runs have ended."""
+    """Ask for a backfill from FIRST on, once Airflow has seen that the one before is over: it looks every 30 s."""
+    wait_for("the end of the backfill before", lambda: all(
+        one["completed_at"] for one in airflow.client.call("GET", "/backfills?dag_id=ingest")["backfills"]))
     asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(FIRST), "--to-date", str(last),
              "--max-active-runs", "4", "--dag-run-conf", json.dumps({"data": str(shop)}), *options]
     said = subprocess.run(asked, env=airflow.environment, capture_output=True, text=True, check=False)
@@ -95,8 +97,9 @@ def is_tried_again(airflow: OneDag) -> bool:
 def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     installation: Installation, tmp_path: Path, days: int, statsd: Listener
 ) -> None:
-    shop = write_kiosk(tmp_path, log_of(days + 1))
+    shop, told = write_kiosk(tmp_path, log_of(days + 1)), tmp_path / "openlineage.jsonl"
     airflow = OneDag.start(installation, "ingest", {
+        "OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(told), "append": True}),
         "METRICS__STATSD_ON": True, "METRICS__STATSD_PORT": statsd.port, "METRICS__STATSD_INFLUXDB_ENABLED": True})
     backfill(airflow, march(days), shop)
 
@@ -132,10 +135,15 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     assert [one.revision for one in lake_of(installation).partitions()] == [1, 2, *[1] * (days - 2)]
     assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(days * PER_DAY))
 
-    # Where each day came from stands in the events of the assets.
+    # Where each day came from stands in the events of the assets, and OpenLineage's say the same.
     events = airflow.client.call("GET", "/assets/events?source_task_id=publish&limit=100")["asset_events"]
-    told = [one["extra"]["outputs"][-1] for one in events]
+    outputs = [one["extra"]["outputs"][-1] for one in events]
     lake_folder = installation.home / "lake" / SHOP
-    assert {(one["name"], one["version"]) for one in told} == {
-        *((f"{lake_folder}/days/{march(day)}", "1") for day in range(1, days + 1)),
-        (f"{lake_folder}/days/{march(2)}", "2")}
+    partitions = {*((f"{lake_folder}/days/{march(day)}", "1") for day in range(1, days + 1)),
+                  (f"{lake_folder}/days/{march(2)}", "2")}
+    assert {(one["name"], one["version"]) for one in outputs} == partitions
+    lines = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
+    ends = [one for one in lines if one["eventType"] == "COMPLETE" and one["job"]["name"] == "ingest.publish"]
+    found = {(out["name"], out["facets"]["version"]["datasetVersion"]) for one in ends for out in one["outputs"]}
+    assert found == partitions
+    assert all(one["inputs"] for one in ends)
