@@ -12,6 +12,7 @@ lost, what waits at the port is answered by the others.
 
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -119,11 +120,14 @@ class Keeper:
                 self._end()
 
     def _start_first(self) -> int | None:
-        """Wait until one process answers; its status where it ended instead."""
+        """Wait until one process answers; its status where it ended instead, 0 where all are told to end meanwhile."""
         first, (heard, ready) = self._places[0], os.pipe()
         self._start(first, ready)
         os.close(ready)
         with os.fdopen(heard, "rb") as news:
+            while not select.select([news], [], [], _LOOK_S)[0]:
+                if self.stop.is_set():
+                    return 0
             if news.read(1):
                 return None
         assert first.child is not None
@@ -146,7 +150,7 @@ class Keeper:
         status = place.child.poll()
         if status is None:
             return
-        mark_process_dead(place.child.pid, str(self._metrics))  # type: ignore[no-untyped-call]
+        mark_process_dead(place.child.pid, str(self._metrics))  # type: ignore[no-untyped-call]  # as prometheus_client has it
         place.ends = 1 if now - place.started > _LASTED_S else place.ends + 1
         wait_s = _WAITS_S[min(place.ends, len(_WAITS_S)) - 1]
         log.warning("process %d of %d (pid %d) ended with status %d (below 0: a signal); it is started again in %g s",

@@ -17,7 +17,7 @@ class ReleasesPage:
     def __init__(self) -> None:
         self._app: Any = None
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: D102
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: D102  # ASGI's own signature
         if self._app is None:
             self._app = await asyncio.to_thread(_built)
         await self._app(scope, receive, send)
@@ -33,6 +33,7 @@ class VitrinePlugin(AirflowPlugin):
     """Mounts the page behind Airflow's own sign-in, and puts it into the navigation."""
 
     name = "vitrine"
+    # Airflow reads both as attributes of the class, declared without ClassVar.
     fastapi_apps = [{"name": "Vitrine releases", "app": ReleasesPage(), "url_prefix": PREFIX}]  # noqa: RUF012
     # Without a slash before it: Airflow's pages resolve it against the installation's own path.
     external_views = [{"name": "Releases", "href": f"{PREFIX[1:]}/releases", "destination": "nav",  # noqa: RUF012

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: real server binaries from a wheel, reachable over a Unix socket only."""
 
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
@@ -21,20 +22,27 @@ from stack.processes import spawn, wait_until
 TUNING = ("synchronous_commit=off", "max_connections=60", "shared_buffers=64MB")
 
 
-def _server(installation: Installation) -> PostgresServer:
+def describe(installation: Installation) -> PostgresServer:
     """The wheel's description of the server: binaries, and the user to run as where we are root."""
     installation.postgres.parent.mkdir(parents=True, exist_ok=True)
     return get_server(installation.postgres, cleanup_mode=None, start=False)
 
 
-def _socket_folder(installation: Installation) -> Path:
+def _socket_folder(installation: Installation, user: str | None) -> Path:
     """The data folder, or a short folder in its stead where the socket's path would be too long."""
-    return Path(find_suitable_socket_dir(installation.postgres, PostgresServer.runtime_path))
+    folder = Path(find_suitable_socket_dir(installation.postgres, PostgresServer.runtime_path))
+    if folder != installation.postgres:
+        folder.chmod(0o700)  # as the data folder: whoever reaches the socket is let in
+        if user is not None:
+            shutil.chown(folder, user)
+    return folder
 
 
 def place(installation: Installation) -> tuple[PostgresServer, Path]:
-    """The wheel's description of the server, and the folder of its socket."""
-    return _server(installation), _socket_folder(installation)
+    """The wheel's description of the server, its data folder made, and the folder of its socket."""
+    server = describe(installation)
+    server.ensure_pgdata_inited()
+    return server, _socket_folder(installation, server.system_user)
 
 
 def url(folder: Path, database: str, driver: str = "") -> str:
@@ -52,9 +60,7 @@ def start(installation: Installation) -> tuple["subprocess.Popen[bytes]", Path]:
     Raises:
         StackError: the server does not accept connections after a minute.
     """
-    server = _server(installation)
-    server.ensure_pgdata_inited()
-    folder = _socket_folder(installation)
+    server, folder = place(installation)
     options = [part for setting in TUNING for part in ("-c", setting)]
     log = installation.logs / "postgres.log"
     process = spawn(

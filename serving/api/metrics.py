@@ -68,5 +68,5 @@ class Metrics:
         if self._shared is None:
             return generate_latest(self.registry)
         everybody = CollectorRegistry()
-        MultiProcessCollector(everybody, str(self._shared))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(everybody, str(self._shared))  # type: ignore[no-untyped-call]  # as its package has it
         return generate_latest(everybody)

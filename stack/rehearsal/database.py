@@ -34,10 +34,9 @@ def start(service: Service, port: int, environment: Mapping[str, str], log: Path
         StackError: it accepts no connections.
     """
     installation = Installation(service.mounts["/var/lib/postgresql/data"])
-    server, socket = postgres.place(installation)
     data = installation.postgres
     is_new = not (data / "PG_VERSION").exists()
-    server.ensure_pgdata_inited()
+    server, socket = postgres.place(installation)
     (data / "pg_hba.conf").write_text(ACCESS, encoding="utf-8")
     options = [part for setting in (*postgres.TUNING, "max_connections=100") for part in ("-c", setting)]
     command = [server.bin_path / "postgres", "-D", data, "-k", socket, "-h", "127.0.0.1", "-p", str(port), *options]

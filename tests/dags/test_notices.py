@@ -5,14 +5,13 @@ import os
 import socketserver
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.served import answering
 
 TOKEN = "canary-4Tq9-never-shown"
 SEND = """
@@ -96,22 +95,10 @@ class Letter(socketserver.StreamRequestHandler):
         self.wfile.write(b"221 goodbye\r\n")
 
 
-@contextmanager
-def running(server: Any) -> Iterator[Any]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def told(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the servers got, and what each case said in the log."""
-    with running(Web()) as web, running(Web(status=403)) as closed, running(Post()) as post:
+    with answering(Web()) as web, answering(Web(status=403)) as closed, answering(Post()) as post:
         hook, no = (f"http://127.0.0.1:{server.server_address[1]}/{TOKEN}" for server in (web, closed))
         slack = {"conn_type": "slackwebhook"}
         cases = {

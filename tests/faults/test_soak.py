@@ -9,8 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,7 +23,7 @@ from tests.faults.soak import BOUGHT, BRINGERS, Client, Log, bring, dawdle, item
 from tests.live_world import LiveShop
 from tests.redis_server import RedisServer
 from tests.release_world import GROUPS
-from tests.served import free_port, wait_for
+from tests.served import free_port, is_ready, wait_for
 
 SHOPPERS, DAWDLERS, BUNDLES = 4, 3, 4
 START_S, GROWTH_MB = 120.0, 64
@@ -48,14 +46,6 @@ def served(home: Path, sessions: str) -> Iterator[tuple[int, psutil.Process]]:
         finally:
             child.terminate()
             child.wait(60)
-
-
-def is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def past_of(user: int) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,15 +19,10 @@ from pipelines.errors import SettingsError
 from pipelines.serve import check_host
 from serving.api.keys import KeyRing
 from tests.live_world import LiveShop
+from tests.served import free_port
 from tests.serving.shop import make_shop
 
 HEAVY = ("tensorflow", "airflow", "mlflow", "pandas", "scipy")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Serving:

@@ -105,6 +105,23 @@ def test_several_processes_share_a_port_their_counters_and_their_end(serving: Se
     assert not [member for member in members if member.is_running()]
 
 
+def test_a_stop_is_heard_while_the_first_process_is_starting(serving: Serving) -> None:
+    wait_for(lambda: bool(serving.members()))
+    (first,) = serving.members()
+    first.suspend()  # it will not say that it is ready
+    serving.keeper.terminate()
+    wait_for(lambda: is_told_to_end(first))
+    first.resume()
+    assert serving.keeper.wait(60) == 0
+
+
+def is_told_to_end(process: psutil.Process) -> bool:
+    """Whether a SIGTERM waits for a process, by proc(5)."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    pending = next(line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd"))
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_processes_end_with_a_keeper_that_was_killed(serving: Serving) -> None:
     wait_for(serving.is_up)
     members = serving.members()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from pipelines.errors import CorruptArtifact, TrackingError
 from pipelines.record import DataInput, ModelRecord, RetrainRecord, StageRecord, flat, metric_name, numbers
 from pipelines.settings import Settings
 from serving.release import Release
+from tests.served import free_port
 
 WIDTH = 3
 
@@ -257,12 +257,6 @@ def test_a_deleted_run_is_named(places: Settings, record: RetrainRecord, tmp_pat
         tracking.require_run(registered, places)
     with pytest.raises(TrackingError, match=r"version 999 of vitrine was deleted"):
         tracking.require_run(registered.model_copy(update={"model_version": "999"}), places)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 """A StatsD server that keeps what it hears: one UDP socket, by the protocol's own text."""
 
 import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class Listener(socketserver.ThreadingUDPServer):
@@ -37,16 +34,3 @@ class _Packet(socketserver.BaseRequestHandler):
             name, _, rest = line.rpartition(":")
             value, kind = rest.split("|")[:2]
             self.server.heard.append((name, float(value), kind))
-
-
-@contextmanager
-def listening() -> Iterator[Listener]:
-    """A listener for as long as somebody needs it."""
-    with Listener() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()

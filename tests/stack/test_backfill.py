@@ -19,8 +19,9 @@ from pipelines.lake import Lake
 from stack import processes, services
 from stack.installation import Installation
 from tests.lake_world import FIRST, PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
+from tests.served import answering
 from tests.stack.airflow_of_one_dag import OneDag, wait_for
-from tests.stack.statsd_listener import Listener, listening
+from tests.stack.statsd_listener import Listener
 
 pytestmark = pytest.mark.e2e
 PATIENCE_S = 120.0  # a day: seconds on an idle machine
@@ -40,7 +41,7 @@ def days(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def statsd() -> Iterator[Listener]:
-    with listening() as server:
+    with answering(Listener()) as server:
         yield server
 
 
@@ -100,6 +101,7 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     shop, told = write_kiosk(tmp_path, log_of(days + 1)), tmp_path / "openlineage.jsonl"
     airflow = OneDag.start(installation, "ingest", {
         "OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(told), "append": True}),
+        "OPENLINEAGE__EXECUTION_TIMEOUT": 60,  # seconds to tell in; 10 are too few for a busy machine
         "METRICS__STATSD_ON": True, "METRICS__STATSD_PORT": statsd.port, "METRICS__STATSD_INFLUXDB_ENABLED": True})
     backfill(airflow, march(days), shop)
 
@@ -145,5 +147,7 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     lines = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
     ends = [one for one in lines if one["eventType"] == "COMPLETE" and one["job"]["name"] == "ingest.publish"]
     found = {(out["name"], out["facets"]["version"]["datasetVersion"]) for one in ends for out in one["outputs"]}
-    assert found == partitions
+    # A process tells OpenLineage after Airflow has its success: one that is killed between the two tells nobody.
+    # Nothing was killed in the second backfill.
+    assert {(f"{lake_folder}/days/{march(1)}", "1"), (f"{lake_folder}/days/{march(2)}", "2")} <= found <= partitions
     assert all(one["inputs"] for one in ends)
