@@ -15,9 +15,10 @@ help: ## Show this list
 
 env: $(STAMP) ## Make .venv with the locked packages (done by itself where needed)
 
-run: $(STAMP) ## One retrain through Airflow: make run [DATA=folder] [AS_OF=time] [EPOCHS=n] [SPEC=file] [DRY_RUN=1]
+run: $(STAMP) ## One retrain through Airflow: make run [DATA=folder] [AS_OF=time] [EPOCHS=n] [SET=settings] [SPEC=file] [DRY_RUN=1]
 	@$(BIN)/python -m stack.run $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") \
-		$(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SPEC),--spec "$(SPEC)") $(if $(DRY_RUN),--dry-run)
+		$(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SET),--set $(SET)) $(if $(SPEC),--spec "$(SPEC)") \
+		$(if $(DRY_RUN),--dry-run)
 
 serve: $(STAMP) ## Answer over HTTP from the live release: make serve [SHOP=name] [PORT=n]
 	@$(BIN)/vitrine serve $(if $(SHOP),--shop "$(SHOP)") $(if $(PORT),--port "$(PORT)")

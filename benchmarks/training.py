@@ -23,7 +23,7 @@ import typer
 from benchmarks.side_by_side import Comparison, Side
 from benchmarks.training_recall import to_recall as run_to_recall
 from pipelines.artifacts import write_json
-from pipelines.cli import parse_settings
+from pipelines.given_settings import parse_settings
 from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings
 

@@ -19,8 +19,10 @@ it. Missed weeks are not caught up: the next run sees their events anyway.
 **Parameters.** `as_of`: events before this moment count; left empty, it is the data interval's end. A run
 that was triggered without a logical date has no interval and needs it. `data`: folder or URL of the source
 (VITRINE_SOURCE by default). `window_days`: only so much history; empty means all. `epochs`: at most so
-many. `spec`: TOML file that overrides names, kinds and weights. `dry_run`: all but the release record. `replay`:
-reproduce a past day. `approval`: ask a person before the release, and wait `approval_hours` at most.
+many. `spec`: TOML file that overrides names, kinds and weights. `settings`: what stages are to do otherwise than by
+default, as `{"train": {"members": 1}}`; they stand among the parameters of the run in MLflow. `dry_run`: all but the
+release record. `replay`: reproduce a past day. `approval`: ask a person before the release, and wait `approval_hours`
+at most.
 
 **Backfills** are replays: each day is judged against the release that was live then, its run stands in MLflow under
 that day with the tag `vitrine.cause` backfill, and nothing is promoted nor any alias moved. Of a lake (DAG `ingest`) it
@@ -65,6 +67,7 @@ PARAMS = {
     "window_days": forms.window_days(),
     "epochs": forms.epochs(),
     "spec": forms.specification(),
+    "settings": forms.settings(),
     "dry_run": Param(False, type="boolean", title="Dry run", description="Judge, but release nothing."),
     "replay": Param(
         False, type="boolean", title="Replay", description="Reproduce a past day; a backfill always does.",

@@ -113,7 +113,7 @@ def fit(images: Pixels, labels: TokenBags, settings: ImageSettings) -> ImageEnco
 def extract(extractor: PatchFeatures, images: Pixels) -> Floats:
     """Features float32 [n, width] of images [n, HEIGHT, WIDTH, 3]."""
     features = np.empty((len(images), extractor.width), np.float32)
-    traced = tf.function(extractor.__call__, input_signature=[tf.TensorSpec([None, *SHAPE], tf.uint8)])
+    traced = tf.function(extractor.__call__, input_signature=[tf.TensorSpec([None, *SHAPE], tf.uint8)], autograph=False)
     progress = Progress("image encoder: features", len(images), "pictures")
     for first in range(0, len(images), _BATCH):
         part = slice(first, first + _BATCH)

@@ -67,7 +67,7 @@ class ImageNetwork(tf.Module):
         """Take the map from features to vectors: weights [width, dimension] and bias [dimension]."""
         super().__init__(name="image_encoder")
         self.features, self.weights, self.bias = features, tf.constant(weights), tf.constant(bias)
-        self.serve = tf.function(self._vector).get_concrete_function(
+        self.serve = tf.function(self._vector, autograph=False).get_concrete_function(
             image=tf.TensorSpec([None, *SHAPE], tf.uint8, "image"))
 
     def _vector(self, image: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -238,7 +238,7 @@ class MemberTraining:
 
         # Traced here: the optimisers' variables exist then, and can be restored.
         traced: Callable[[dict[str, tf.Tensor]], tf.Tensor]
-        traced = tf.function(step, input_signature=[signature]).get_concrete_function()
+        traced = tf.function(step, input_signature=[signature], autograph=False).get_concrete_function()
         return traced
 
 

@@ -32,7 +32,7 @@ class ServedTower(tf.Module):
             "wait": ([None], tf.int32), "user": ([None, spec["user_slots"]], tf.int32),
         }
         arguments = {name: tf.TensorSpec(shape, kind, name) for name, (shape, kind) in shapes.items()}
-        self.function = tf.function(self._vector).get_concrete_function(**arguments)
+        self.function = tf.function(self._vector, autograph=False).get_concrete_function(**arguments)
         self.sizes = slot_sizes(spec["visits"])
 
     def of_size(self, slots: int) -> Any:
@@ -43,7 +43,7 @@ class ServedTower(tf.Module):
             if name in SEQUENCES:
                 shape[1] = slots
             arguments[name] = tf.TensorSpec(shape, spec.dtype, name)
-        return tf.function(self._vector).get_concrete_function(**arguments)
+        return tf.function(self._vector, autograph=False).get_concrete_function(**arguments)
 
     def _vector(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         parts = tf.split(inputs["visits"], len(self.towers), axis=-1)

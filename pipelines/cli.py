@@ -23,14 +23,12 @@ from pipelines.cli_housekeeping import housekeeping
 from pipelines.cli_refresh import refresh_catalogue
 from pipelines.contracts import Document, Origin
 from pipelines.errors import GateRejected, SettingsError, VitrineError
+from pipelines.given_settings import parse_settings
 from pipelines.retrain import STAGES, RetrainParams, check_settings, default_as_of, resolved, run_stage, upstream_of
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 from pipelines.train_settings import TrainSettings
 from pipelines.validation import faults_of
-
-# Stages with settings of their own; what ingest and promote need are options.
-CONFIGURED = tuple(stage for stage in STAGES if stage not in ("ingest", "promote"))
 
 SEARCHED = ("features", "train")  # what a search may be told, for it ends with the training
 
@@ -209,33 +207,6 @@ def benchmark(
 
 for further in (*ask.COMMANDS, refresh_catalogue, export_feeds, erase_user, housekeeping, drill):
     app.command()(further)
-
-
-def parse_settings(pairs: Sequence[str] | None, stages: Sequence[str] = CONFIGURED) -> dict[str, dict[str, Any]]:
-    """`stage.field=value` pairs as nested settings; values are JSON where they can be, else text.
-
-    A field may be a group of settings: `train.search.steps=500` is {"train": {"search": {"steps": 500}}}.
-
-    Raises:
-        SettingsError: a pair has another form, names none of `stages`, or a group that another pair gives a value.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        stage, *groups = name.split(".")
-        if not (equals and groups and all(groups) and stage in stages):
-            raise SettingsError(f"--set {pair}: write STAGE.FIELD=VALUE, for example train.dimension=32; "
-                                f"the stage here is {' or '.join(stages)}")
-        place = found.setdefault(stage, {})
-        for group in groups[:-1]:
-            place = place.setdefault(group, {})
-            if not isinstance(place, dict):
-                raise SettingsError(f"--set {pair}: {group} has the value {place!r} by another --set; give one of them")
-        try:
-            place[groups[-1]] = json.loads(value)
-        except ValueError:
-            place[groups[-1]] = value
-    return found
 
 
 def _params(data: str, as_of: datetime | None, spec: Path | None, **rest: Any) -> RetrainParams:

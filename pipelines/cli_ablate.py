@@ -40,8 +40,9 @@ def ablate(
     """
     from pipelines.ablate import ablate as run
     from pipelines.ablate_page import HEADER, row_texts
-    from pipelines.cli import SEARCHED, parse_settings
+    from pipelines.cli import SEARCHED
     from pipelines.contracts import Origin
+    from pipelines.given_settings import parse_settings
     from pipelines.retrain import RetrainParams, default_as_of, resolved
     from pipelines.revision import git_revision
     from pipelines.settings import load_settings

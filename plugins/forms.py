@@ -46,6 +46,12 @@ def epochs() -> Param:
                  description="Empty: the training's own setting. It stops early in any case.")
 
 
+def settings() -> Param:
+    """How stages are to differ from their defaults."""
+    return Param(None, type=["null", "object"], title="Settings",
+                 description='Stage, field, value, for example {"train": {"members": 1}}. Empty: the defaults.')
+
+
 def shop() -> Param:
     """Whose releases or customers, where an installation has several shops."""
     return Param(None, type=["null", "string"], title="Shop", description="Empty: the only shop of the store.")

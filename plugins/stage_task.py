@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pipelines.addresses import redacted
 from pipelines.contracts import Origin
 from pipelines.errors import GateRejected, SettingsError
-from pipelines.retrain import RetrainParams, run_stage
+from pipelines.retrain import RetrainParams, check_settings, run_stage
 from pipelines.revision import git_revision
 from pipelines.settings import load_settings
 from plugins.assets import INLETS, MAY_RELEASE, OUTLETS, emit
@@ -74,6 +74,7 @@ class StageTask(TellsLineage, BaseOperator):
 
                 origin = approved(origin, Approval.model_validate(self.approval))
             if self.upstream is None:
+                check_settings(params)
                 shown = params.model_copy(update={"source": redacted(params.source)})
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
@@ -113,6 +114,7 @@ def retrain_params(context: Context) -> RetrainParams:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
     source = source_of(form.pop("data"))
     # A backfill is about days that are over: whatever the form says, it changes nothing that is live.
+    form["settings"] = form.get("settings") or {}
     form["replay"] = form.get("replay", False) or context["dag_run"].run_type.value == "backfill"
     try:
         return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from pipelines.contracts import Released, Verdict
 from pipelines.errors import GateRejected, SettingsError, VitrineError
+from pipelines.given_settings import parse_settings
 from pipelines.progress import duration
 from pipelines.retrain import default_as_of, resolved
 from pipelines.sample.write import write_sample
@@ -31,8 +32,8 @@ from stack.summary import show_comparison, show_recommendations, show_verdict
 
 DAG = "retrain"
 PARSE_SECONDS = 120
-# Of the generated shop: enough to pass the gate, in minutes. Its best epoch comes later.
-SAMPLE_EPOCHS = 4
+# Of the generated shop: enough to pass the gate, in minutes. The defaults are better, and take as long as they need.
+QUICK = ("train.max_epochs=4", "train.members=1", "train.search.steps=400")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,16 +62,17 @@ def retrain(options: argparse.Namespace, installation: Installation, console: Co
         DataError, SettingsError: the source or an option is wrong.
     """
     began = time.monotonic()
-    source, epochs = options.data, options.epochs
+    source, chosen = options.data, options.set
     if not source:
         source = sample_shop(installation, console)
-        if epochs is None:
-            epochs = SAMPLE_EPOCHS
-            console.print(f"No EPOCHS given: the sample shop is trained for {epochs}, to be done in minutes; "
-                          "EPOCHS=30 trains until it no longer helps.")
+        if not chosen and options.epochs is None:
+            chosen = QUICK
+            console.print(f"No SET or EPOCHS given: {' '.join(QUICK)}, to be done in minutes; "
+                          "EPOCHS=30 trains in earnest.")
+    settings = parse_settings(chosen)
     as_of = chosen_as_of(options.as_of, source, options.spec, console)
-    conf = {"data": source, "as_of": as_of.isoformat(), "epochs": epochs, "spec": options.spec,
-            "dry_run": options.dry_run, "reason": options.reason}
+    conf = {"data": source, "as_of": as_of.isoformat(), "epochs": options.epochs, "spec": options.spec,
+            "settings": settings, "dry_run": options.dry_run, "reason": options.reason}
     with stack(installation, console) as up:
         client = services.client(installation, up)
         wait_for_dag(client)
@@ -180,8 +182,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--data", type=resolved, help="folder or URL of the tables; a generated sample shop by default")
     parser.add_argument("--as-of", help="events before this moment count; just after the last event by default")
-    parser.add_argument("--epochs", type=int,
-                        help=f"train at most so many epochs; {SAMPLE_EPOCHS} by default where no data are given")
+    parser.add_argument("--epochs", type=int, help="train at most so many epochs")
+    parser.add_argument("--set", nargs="+", default=[], metavar="STAGE.FIELD=VALUE",
+                        help=f"change settings; where neither these, epochs nor data are given, {' '.join(QUICK)}")
     parser.add_argument("--spec", type=resolved, help="TOML file that overrides names, kinds and weights")
     parser.add_argument("--dry-run", action="store_true", help="judge, but release nothing")
     parser.add_argument("--reason", default="make run", help="goes into the release record")

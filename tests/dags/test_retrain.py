@@ -69,8 +69,9 @@ def test_the_form_is_typed_and_complete(dag: dict[str, Any]) -> None:
     types = {name: schema["type"] for name, schema in dag["params"].items()}
     assert types == {
         "data": ["null", "string"], "as_of": ["null", "string"], "window_days": ["null", "integer"],
-        "epochs": ["null", "integer"], "spec": ["null", "string"], "dry_run": "boolean", "replay": "boolean",
-        "reason": "string", "approval": "boolean", "approval_hours": "integer",
+        "epochs": ["null", "integer"], "spec": ["null", "string"], "settings": ["null", "object"],
+        "dry_run": "boolean", "replay": "boolean", "reason": "string", "approval": "boolean",
+        "approval_hours": "integer",
     }
     assert dag["params"]["as_of"]["format"] == "date-time"
     assert dag["defaults"]["data"] == "/shop"
@@ -126,3 +127,38 @@ def test_links_name_the_run_and_the_verdict_in_it(
     verdict = run and f"{run}/artifacts/verdict.html"
     assert json.loads(answer.stdout.splitlines()[-1]) == [run, verdict, "", "", "", ""]
 
+
+
+# In a process of its own: Airflow takes over whoever imports it.
+ASKED = """
+import json, sys
+from types import SimpleNamespace
+from airflow.sdk.exceptions import AirflowFailException
+from plugins.stage_task import StageTask, retrain_params
+
+run = SimpleNamespace(triggering_user_name="ada", run_type=SimpleNamespace(value="manual"), dag_id="retrain",
+                      run_id="r")
+said = []
+for settings in json.loads(sys.argv[1]):
+    form = {"params": {"data": "/nowhere", "as_of": "2026-01-25T00:00:00+00:00", "reason": "tried", "window_days": None,
+                       "settings": settings}, "dag_run": run}
+    try:
+        StageTask(stage="ingest", minutes=1).execute(form)
+    except AirflowFailException as error:
+        said.append([dict(retrain_params(form).settings), str(error)])
+print(json.dumps(said))
+"""
+
+
+def test_settings_of_the_form_are_checked_before_anything_is_done(repository: Path, tmp_path: Path) -> None:
+    cases: list[Any] = [None, {"train": {"members": 1}}, {"train": {"members": 0}}, {"tower": {"members": 1}}]
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(repository),
+                                "VITRINE_HOME": str(tmp_path / "vitrine")}
+    answer = subprocess.run([sys.executable, "-W", "ignore", "-c", ASKED, json.dumps(cases)], env=environment,
+                            capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    said = json.loads(answer.stdout.splitlines()[-1])
+    assert [settings for settings, _ in said] == [{}, *cases[1:]]
+    # With what is allowed it is the folder that is missing.
+    expected = "/nowhere", "/nowhere", "train.members = 0", "tower has no settings"
+    assert [told for (_, found), told in zip(said, expected, strict=True) if told not in found] == []

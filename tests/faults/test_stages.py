@@ -105,7 +105,9 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
     root = tmp_path_factory.mktemp("stages")
     home = root / "home"
     shop = write_world(root / "shop", users=60)
-    settings = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2}}
+    # One training instead of four, and of next to nothing: what is tried here is what stands around it.
+    small = {"max_epochs": 1, "steps": 2, "members": 1, "search": {"text_dimension": 16, "steps": 4, "batch": 32}}
+    settings = {**SETTINGS, "train": {**SETTINGS["train"], **small}}
     params = RetrainParams(source=str(shop), as_of=datetime(2026, 1, 25, tzinfo=UTC), settings=settings)
     places = Settings(home=home, artifacts=home / "artifacts", store=home / "store",
                       mlflow_uri=f"sqlite:///{home / 'mlflow.db'}")

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from pipelines import cli
 from pipelines.artifacts import load_contract, seal, stage_key
-from pipelines.cli import app, parse_settings
+from pipelines.cli import app
 from pipelines.contracts import Ingested, Sealed, Snapshot, Verdict
 from pipelines.errors import SettingsError
 from pipelines.gate import at_least
+from pipelines.given_settings import parse_settings
 from pipelines.retrain import STAGES
 from serving.store import ReleaseStore
 from tests.release_world import make_registered

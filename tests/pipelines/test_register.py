@@ -12,9 +12,9 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import tracking
 from pipelines.artifacts import read_json, verify, write_json
-from pipelines.cli import parse_settings
 from pipelines.contracts import Evaluated, Ingested, Origin, Snapshot, Trained, Window
 from pipelines.errors import CorruptArtifact, TrackingError
+from pipelines.given_settings import parse_settings
 from pipelines.model_card import comparison, model_card, table
 from pipelines.record import flat
 from pipelines.register import RegisterSettings, input_example, named_metrics, register

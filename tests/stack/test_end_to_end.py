@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.given_settings import parse_settings
 from pipelines.sample.write import write_sample
 from serving.bundle import Bundle
 from serving.store import ReleaseStore
@@ -24,6 +25,7 @@ from stack.postgres import postmaster
 from stack.processes import marked
 
 pytestmark = pytest.mark.e2e
+SETTINGS = ("train.members=1", "train.dimension=64", "train.search.steps=200")
 STAGES = ("ingest", "features", "train", "evaluate", "register", "index", "gate", "promote")
 
 
@@ -64,7 +66,8 @@ def a_person_is_asked(installation: Installation, shop: Path) -> None:
     assert stack is not None
     client, store = services.client(installation, stack), ReleaseStore(installation.home / "store" / "shop")
     before = store.live()
-    conf = {"data": str(shop), "as_of": "2026-06-28T00:00:00+00:00", "reason": "once more", "approval": True}
+    conf = {"data": str(shop), "as_of": "2026-06-28T00:00:00+00:00", "reason": "once more", "approval": True,
+            "settings": parse_settings(SETTINGS)}
     for answer, promoted in (("Reject", "skipped"), ("Approve", "success")):
         run, at = f"answer-{answer}", f"/dags/retrain/dagRuns/answer-{answer}/taskInstances/approve/-1/hitlDetails"
         client.trigger("retrain", run, conf)
@@ -123,7 +126,8 @@ def test_from_an_interrupted_start_to_a_release_and_down(
     status, said = finish(launch(repository, installation, "up"))
     assert (status, said.splitlines()[0]) == (0, "The stack is already up.")
 
-    arguments = ("--data", str(shop), "--as-of", "2026-06-28T00:00:00+00:00", "--reason", "end to end")
+    arguments = ("--data", str(shop), "--as-of", "2026-06-28T00:00:00+00:00", "--reason", "end to end",
+                 "--set", *SETTINGS)
     status, said = finish(launch(repository, installation, "run", *arguments))
     assert status == 0, said
     assert "Using the stack that is up" in said
