@@ -1,10 +1,13 @@
 """A real Airflow on PostgreSQL for tests of one DAG: without MLflow and other DAGs, and quick to notice the dead."""
 
+import contextlib
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,6 +33,15 @@ from dags.{name} import dag
 for task in dag.tasks:
     task.retry_delay = task.max_retry_delay = timedelta(seconds=3)
 """
+AS_IT_IS = """
+# A file without the word airflow would be passed over.
+from dags.{name} import dag
+"""
+
+
+COMPONENTS = {"api-server": ("--host", "127.0.0.1", "--workers", "1"), "dag-processor": (),
+              "scheduler": ("--skip-serve-logs",)}
+PAUSE_S = 2.0  # until what ended is started again
 
 
 @dataclass
@@ -39,51 +51,88 @@ class OneDag:
     Attributes:
         client: of its API.
         environment: of its processes.
-        scheduler: the process that runs tasks, below itself.
+        database: PostgreSQL.
+        components: Airflow's own processes, by name.
     """
 
     installation: Installation
     client: AirflowClient
     environment: dict[str, str]
-    scheduler: psutil.Process
+    database: "subprocess.Popen[bytes]"
+    components: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
     @classmethod
-    def start(cls, installation: Installation, name: str, settings: Mapping[str, object]) -> "OneDag":
-        """Start all of it and wait until the DAG is known; `settings` are further AIRFLOW__ variables."""
+    def start(cls, installation: Installation, name: str, settings: Mapping[str, object], is_quick: bool = True,
+              mlflow_port: int = 0) -> "OneDag":
+        """Start all of it and wait until the DAG is known.
+
+        Args:
+            installation: where.
+            name: of the DAG and its file.
+            settings: further AIRFLOW__ variables.
+            is_quick: tasks are tried again after seconds; else after as long as the DAG says.
+            mlflow_port: of the loopback, where there is an MLflow.
+        """
         ensure_secrets(installation)
-        _, folder = postgres.start(installation)
+        database, folder = postgres.start(installation)
         postgres.ensure_database(folder, "airflow")
         port = processes.choose_port("AIRFLOW_PORT", 8080)
-        environment = airflow_environment(installation, partial(postgres.url, folder, "airflow"), port, 0)
+        environment = airflow_environment(installation, partial(postgres.url, folder, "airflow"), port, mlflow_port)
         dags = installation.home / "dags"
         dags.mkdir()
-        (dags / f"{name}.py").write_text(QUICK.format(name=name), encoding="utf-8")
+        (dags / f"{name}.py").write_text((QUICK if is_quick else AS_IT_IS).format(name=name), encoding="utf-8")
         chosen = {"CORE__DAGS_FOLDER": dags, **SOON, **settings}
         environment |= {f"AIRFLOW__{key}": str(value) for key, value in chosen.items()}
         logs = installation.logs
         processes.run_logged("airflow db migrate", ["airflow", "db", "migrate"], environment, logs / "migrate.log")
-        api = processes.spawn(["airflow", "api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-                              environment, logs / "api-server.log")
-        processes.spawn(["airflow", "dag-processor"], environment, logs / "dag-processor.log")
         client = AirflowClient(f"http://127.0.0.1:{port}", password(installation))
-        started = cls(installation, client, environment, spawn_scheduler(environment, logs / "scheduler.log"))
-        processes.wait_until("api-server", lambda: answers(f"{client.url}/api/v2/version"), api,
-                             logs / "api-server.log", PATIENCE_S)
+        started = cls(installation, client, environment, database)
+        for component in COMPONENTS:
+            started.spawn(component)
+        processes.wait_until("api-server", lambda: answers(f"{client.url}/api/v2/version"),
+                             started.components["api-server"], logs / "api-server.log", PATIENCE_S)
         wait_for("scheduler and DAG processor", client.is_healthy)
         wait_for(f"the DAG {name}", lambda: client.has_dag(name))
         return started
 
-    def restart_scheduler(self) -> None:
-        """Start another one in the place of one that was killed."""
-        self.scheduler = spawn_scheduler(self.environment, self.installation.logs / "scheduler-2.log")
+    def spawn(self, component: str) -> None:
+        """Start a component, for the first time or in the place of one that is gone."""
+        self.components[component] = processes.spawn(
+            ["airflow", component, *COMPONENTS[component]], self.environment,
+            self.installation.logs / f"{component}.log")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Start again what ends, as an engine of containers does."""
+        is_over = threading.Event()
+
+        def keep() -> None:
+            while not is_over.wait(PAUSE_S):
+                for component in [name for name, process in self.components.items() if process.poll() is not None]:
+                    self.spawn(component)
+
+        keeper = threading.Thread(target=keep, daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            keeper.join()
+
+    @property
+    def scheduler(self) -> psutil.Process:
+        """The process that runs tasks, below itself."""
+        return psutil.Process(self.components["scheduler"].pid)
+
+    def supervisor(self) -> psutil.Process | None:
+        """One of the executor's workers that is about a task; the task is its child."""
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that ended while it was looked at
+            return next((worker for worker in self.scheduler.children() if worker.children()), None)
+        return None
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a DAG."""
-        return list(self.client.call("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"])
-
-
-def spawn_scheduler(environment: Mapping[str, str], log: Path) -> psutil.Process:
-    return psutil.Process(processes.spawn(["airflow", "scheduler", "--skip-serve-logs"], environment, log).pid)
+        return list(self.client.call("GET", f"/dags/{dag_id}/dagRuns?limit=200")["dag_runs"])
 
 
 def wait_for(what: str, is_true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

@@ -67,21 +67,14 @@ def states(airflow: OneDag) -> list[str]:
     return [run["state"] for run in airflow.runs("ingest")]
 
 
-def running_task(scheduler: psutil.Process) -> psutil.Process | None:
-    """A process that runs a task: a child of one of the executor's workers."""
-    with contextlib.suppress(psutil.NoSuchProcess):  # one that ended while its children were asked for
-        tasks = [task for worker in scheduler.children() for task in worker.children()]
-        return next(iter(tasks), None)
-    return None
-
-
 def kill_a_task(airflow: OneDag) -> bool:
     """One that dies before it could say how it ended; a process may also be killed after that, for nothing."""
-    task = running_task(airflow.scheduler)
-    if task is None:
-        return False
     with contextlib.suppress(psutil.NoSuchProcess):
-        task.kill()
+        supervisor = airflow.supervisor()
+        if supervisor is None:
+            return False
+        for task in supervisor.children():
+            task.kill()
     patience = time.monotonic() + 10
     while not (tried := is_tried_again(airflow)) and time.monotonic() < patience:
         time.sleep(0.2)
@@ -112,7 +105,7 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     wait_for("half of the days", lambda: published(installation) >= days // 2, PATIENCE_S * days)
     processes.end([airflow.scheduler, *airflow.scheduler.children(recursive=True)], signal.SIGKILL, 10)
     assert published(installation) < days
-    airflow.restart_scheduler()
+    airflow.spawn("scheduler")
 
     wait_for("the end of all runs", lambda: not {"queued", "running"} & set(states(airflow)), PATIENCE_S * days)
     assert states(airflow) == ["success"] * days

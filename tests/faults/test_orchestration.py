@@ -1,0 +1,173 @@
+"""What an orchestrator loses while runs are on: every run ends right without a hand, or stops and names the cause.
+
+A real Airflow on PostgreSQL runs backfills of the DAG `ingest`, whose days anyone can count. What ends is started again
+after seconds, as an engine of containers does; nobody touches a run. With --full-faults each loss has backfills of its
+own; else some of them follow one another in one.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.lake import Lake
+from stack import postgres, processes, services
+from stack.installation import Installation
+from tests.faults.conftest import Sweep
+from tests.lake_world import PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
+from tests.stack.airflow_of_one_dag import OneDag, wait_for
+
+pytestmark = pytest.mark.e2e
+DAYS, ALL_DAYS = 5, 40
+PATIENCE_S = 900.0
+DOWN_S = 5.0
+
+
+def lose_the_task(airflow: OneDag) -> None:
+    for task in at_work(airflow).children():
+        task.kill()
+
+
+def lose_the_supervisor(airflow: OneDag) -> None:
+    """Its task lives on and has nobody to report to, while Airflow tries it again."""
+    at_work(airflow).kill()
+
+
+def lose_the_scheduler(airflow: OneDag) -> None:
+    processes.end([airflow.scheduler, *airflow.scheduler.children(recursive=True)], signal.SIGKILL, 10)
+
+
+def lose_the_api_server(airflow: OneDag) -> None:
+    server = psutil.Process(airflow.components["api-server"].pid)
+    processes.end([server, *server.children(recursive=True)], signal.SIGKILL, 10)
+
+
+def restart_the_database(airflow: OneDag) -> None:
+    airflow.database.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: connections are cut
+    airflow.database.wait(60)
+    time.sleep(DOWN_S)
+    airflow.database, _ = postgres.start(airflow.installation)
+
+
+LOSSES: dict[str, Callable[[OneDag], None]] = {
+    "task": lose_the_task, "supervisor": lose_the_supervisor, "scheduler": lose_the_scheduler,
+    "api_server": lose_the_api_server, "database": restart_the_database,
+}
+# What a backfill of tests/stack/test_backfill.py does not lose.
+SHORT = ("supervisor", "api_server", "database")
+
+
+def at_work(airflow: OneDag) -> psutil.Process:
+    """A supervisor with a task."""
+    found: list[psutil.Process] = []
+
+    def is_found() -> bool:
+        supervisor = airflow.supervisor()
+        found.extend([supervisor] if supervisor is not None else [])
+        return bool(found)
+
+    wait_for("a task at work", is_found)
+    return found[0]
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    made = Installation((tmp_path / "home").resolve())
+    yield made
+    services.stop(made)
+
+
+def backfill(airflow: OneDag, first: date, last: date, shop: Path) -> None:
+    """Ask for days, once the backfill before is over, which Airflow looks for every 30 s."""
+    wait_for("the end of the backfill before", lambda: all(
+        one["completed_at"] for one in airflow.client.call("GET", "/backfills?dag_id=ingest")["backfills"]))
+    asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(first), "--to-date", str(last),
+             "--max-active-runs", "4", "--dag-run-conf", json.dumps({"data": str(shop)})]
+    said = subprocess.run(asked, env=airflow.environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+
+
+def states(airflow: OneDag) -> list[str]:
+    return [run["state"] for run in airflow.runs("ingest")]
+
+
+def is_under_way(airflow: OneDag, before: int) -> bool:
+    """Whether a run is on, and something has succeeded since a loss before."""
+    return "running" in states(airflow) and successes(airflow) > before
+
+
+def successes(airflow: OneDag) -> int:
+    tasks = airflow.client.call("GET", "/dags/~/dagRuns/~/taskInstances?state=success&limit=1")
+    return int(tasks["total_entries"])
+
+
+def check_lake(installation: Installation, days: int) -> None:
+    """Each day is there once, whole, and in its first revision."""
+    lake = Lake(installation.home / "lake" / SHOP)
+    assert [(one.day, one.revision) for one in lake.partitions()] == [(march(day), 1) for day in range(1, days + 1)]
+    assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(days * PER_DAY))
+
+
+# The stack's processes outlive the objects that started them, and are ended by their ids.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
+def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installation, tmp_path: Path) -> None:
+    shop = write_kiosk(tmp_path, log_of(ALL_DAYS))
+    airflow = OneDag.start(installation, "ingest", {})
+    rounds = [[name, name] for name in LOSSES] if sweep.is_full else [list(SHORT)]
+    with airflow.kept():
+        for number, losses in enumerate(rounds):
+            first, last = number * DAYS + 1, (number + 1) * DAYS
+            before = successes(airflow)
+            backfill(airflow, march(first), march(last), shop)
+            for loss in losses:
+                wait_for(f"a run under way, to lose {loss}", lambda before=before: is_under_way(airflow, before))
+                LOSSES[loss](airflow)
+                sweep.count(**{loss: int(sweep.counts.get(loss, 0)) + 1})  # type: ignore[call-overload]
+                before = successes(airflow)
+            wait_for("the end of all runs", lambda last=last: states(airflow) == ["success"] * last, PATIENCE_S)
+            check_lake(installation, last)
+            sweep.count(runs_ended_right=last)
+
+
+@pytest.fixture
+def small_disk(installation: Installation) -> Iterator[Path]:
+    """A disk of 80 MB for what the tasks write."""
+    disk = installation.home / "artifacts"
+    disk.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "none", str(disk)], check=False,
+                             capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    services.stop(installation)
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
+def test_a_full_disk_is_named_and_what_was_stopped_goes_on_after_it(
+    sweep: Sweep, installation: Installation, small_disk: Path, tmp_path: Path
+) -> None:
+    days = sweep.size(1, DAYS)
+    shop = write_kiosk(tmp_path, log_of(ALL_DAYS))
+    airflow = OneDag.start(installation, "ingest", {})
+    (small_disk / "somebody-elses").write_bytes(bytes(40 << 20))
+    backfill(airflow, march(1), march(days), shop)
+    wait_for("the end of all runs", lambda: states(airflow) == ["failed"] * days, PATIENCE_S)
+    logs = [path.read_text(encoding="utf-8") for path in installation.task_logs.rglob("attempt=4.log")]
+    assert len(logs) == days  # after as many tries as the DAG has
+    assert all("DiskFull" in log and "are free there; make room" in log for log in logs)
+    assert not (installation.home / "lake" / SHOP / "days").exists()
+
+    (small_disk / "somebody-elses").unlink()
+    airflow.client.call("POST", "/dags/ingest/clearTaskInstances", {"dry_run": False, "only_failed": True})
+    wait_for("the end of all runs", lambda: states(airflow) == ["success"] * days, PATIENCE_S)
+    check_lake(installation, days)
+    sweep.count(runs_stopped_with_the_cause=days, runs_ended_right=days)
+
+
