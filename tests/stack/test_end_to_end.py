@@ -144,6 +144,11 @@ def test_from_an_interrupted_start_to_a_release_and_down(
     assert (live.number, live.parent, live.actor, live.reason) == (1, None, "admin", "end to end")
     assert Bundle.load(store.bundle_path(live.bundle)).num_items == 200
 
+    stack = services.running(installation)
+    assert stack is not None
+    told = services.client(installation, stack).call("GET", "/assets/events?source_task_id=promote")["asset_events"]
+    assert [event["name"] for event in told] == ["vitrine_release"]
+
     a_person_is_asked(installation, shop)
 
     # No log of a service or a task has the password.
