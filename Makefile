@@ -40,8 +40,8 @@ up: $(STAMP) ## Start Airflow and MLflow and leave them up: make up [AIRFLOW_POR
 down: $(STAMP) ## End the stack; nothing stays running
 	@$(BIN)/python -m stack.down
 
-production-rehearsal: $(STAMP) ## docker-compose.yml without containers, the whole flow: make production-rehearsal [EPOCHS=n]
-	@$(BIN)/python -W ignore -m stack.rehearsal $(if $(EPOCHS),--epochs "$(EPOCHS)")
+production-rehearsal: $(STAMP) ## docker-compose.yml without containers, the whole flow: make production-rehearsal [SET=settings]
+	@$(BIN)/python -W ignore -m stack.rehearsal $(if $(SET),--set $(SET))
 
 lint: $(STAMP) ## Check style and types
 	@$(BIN)/ruff check .

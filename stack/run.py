@@ -28,12 +28,11 @@ from stack import services
 from stack.airflow_client import AirflowClient
 from stack.follow import Follower, failed_task
 from stack.installation import Installation, StackError
+from stack.quick import QUICK
 from stack.summary import show_comparison, show_recommendations, show_verdict
 
 DAG = "retrain"
 PARSE_SECONDS = 120
-# Of the generated shop: enough to pass the gate, in minutes. The defaults are better, and take as long as they need.
-QUICK = ("train.max_epochs=4", "train.members=1", "train.search.steps=400")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.errors import VitrineError
+from pipelines.given_settings import parse_settings
 from pipelines.sample.write import write_sample
+from stack.quick import QUICK
 from stack.rehearsal.flow import Flow
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Go through all steps; status 0 where each saw what it must. Nothing is left running in any case."""
     parser = argparse.ArgumentParser(prog="make production-rehearsal", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=4, help="of the training")
+    parser.add_argument("--set", nargs="+", default=QUICK, metavar="STAGE.FIELD=VALUE", help="settings of the retrain")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a rehearsal that went well too")
     options, console = parser.parse_args(arguments), Console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     is_well = False
     try:
         write_sample(folder / "atelier", products=200, customers=400, events=4000, weeks=16)
-        is_well = rehearse(Flow(folder, folder / "atelier", options.epochs), console)
+        is_well = rehearse(Flow(folder, folder / "atelier", parse_settings(options.set)), console)
     except VitrineError as error:
         console.print(f"{type(error).__name__}: {error}", style="bold red", highlight=False, soft_wrap=True)
     except KeyboardInterrupt:

@@ -40,11 +40,11 @@ class Flow:
     Args:
         folder: everything goes below it.
         shop: folder with the generated shop's tables.
-        epochs: of the training.
+        settings: of the retrain.
     """
 
-    def __init__(self, folder: Path, shop: Path, epochs: int) -> None:
-        self.shop, self._epochs = shop, epochs
+    def __init__(self, folder: Path, shop: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self.shop, self._settings = shop, settings
         self.variables = drawn(folder, shop)
         self.composition = Composition(folder, self.variables)
         self.rehearsal = Rehearsal(self.composition, UNSCHEDULED)
@@ -133,7 +133,8 @@ class Flow:
     def retrain(self) -> str:
         """A retrain of the lake, whose training is the trainer's, until it waits for a person."""
         self._airflow.trigger("retrain", "rehearsal", {
-            "as_of": f"{END}T00:00:00+00:00", "epochs": self._epochs, "approval": True, "reason": "rehearsal"})
+            "as_of": f"{END}T00:00:00+00:00", "settings": self._settings, "approval": True,
+            "reason": "rehearsal"})
         tasks = self._tasks_until("retrain", "rehearsal", lambda states: states["approve"] == "awaiting_input")
         _must(tasks["train"]["queue"] == "training" and tasks["gate"]["queue"] == "default",
               f"queues are {[(name, task['queue']) for name, task in tasks.items()]}")
