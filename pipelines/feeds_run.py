@@ -46,6 +46,11 @@ class ExportParams(Document):
     condition: str = "new"
     reason: str = Field("feeds", min_length=1)
 
+    @property
+    def shop(self) -> str:
+        """Name of the shop; see `shop_of`."""
+        return shop_of(self.source)
+
 
 def export(params: ExportParams, origin: Origin, places: Settings) -> Feeds:
     """Take in the customers of a window, found where they were taken in before, and export what is live to them.

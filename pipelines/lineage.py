@@ -1,8 +1,9 @@
 """What a task read and what it wrote, by names that a data catalogue knows: namespace and name, as OpenLineage's.
 
 A database's table is `postgres://host:port` and `database.table`, a file or folder is `file` and its path, an object of
-a bucket is `s3://bucket` and its key, a model version is the address of MLflow and `models/NAME`. The version says
-which content: a digest, a revision, a number.
+a bucket is `s3://bucket` and its key, a model version is the address of MLflow and `models/NAME`. Of a lake a retrain
+reads `LAKE/days`, to which each publication adds beside the day of its own. The version says which content: a digest, a
+revision, a number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pipelines.contracts import Document
+from pipelines.lake import is_lake
 from pipelines.settings import Settings
 
 Contract = Mapping[str, Any]
@@ -69,12 +71,19 @@ def lineage(step: str, upstream: Contract | None, contract: Contract, places: Se
         case "publish":
             # Which revision an earlier day became, its own record says.
             days = dict.fromkeys(contract["reopened"]) | {contract["day"]: str(contract["revision"])}
-            outputs = [DataSet(namespace="file", name=f"{contract['lake']}/days/{day}", version=revision)
-                       for day, revision in days.items()]
+            outputs = [_days(contract["lake"]), *(
+                DataSet(namespace="file", name=f"{contract['lake']}/days/{day}", version=revision)
+                for day, revision in days.items())]
     return Lineage(inputs, outputs)
 
 
+def _days(lake: str) -> DataSet:
+    return DataSet(namespace="file", name=f"{lake}/days")
+
+
 def _tables(contract: Contract) -> list[DataSet]:
+    if is_lake(contract["source"]):
+        return [_days(contract["source"])]
     names = ["events", "items", *(["users"] if contract["users"] else [])]
     return [_place(contract["source"], name) for name in names]
 

@@ -26,7 +26,9 @@ def measures(contract: Mapping[str, Any], now: datetime) -> dict[str, float]:
         contract: as JSON.
         now: for the age of what became live.
     """
-    found = dict(_numbers(contract))
+    # What a dry run would have released was not.
+    left_out = ("number", "parent") if contract.get("is_dry_run") else ()
+    found = {name: value for name, value in _numbers(contract) if name not in left_out}
     for group, before in _GROUPS.items():
         after = "_s" if group == "seconds" else ""
         found |= {f"{before}{name}{after}": value for name, value in _numbers(contract.get(group) or {})}
@@ -67,7 +69,7 @@ def _ages(contract: Mapping[str, Any], now: datetime) -> dict[str, float]:
     if "last_event" in contract:
         behind = datetime.fromisoformat(contract["window"]["as_of"]) - datetime.fromisoformat(contract["last_event"])
         found["data_behind_s"] = behind.total_seconds()
-    if "as_of" in contract and "bundle" in contract:
+    if "as_of" in contract and "bundle" in contract and not contract.get("is_dry_run"):
         found["data_age_s"] = (now - datetime.fromisoformat(contract["as_of"])).total_seconds()
     if "reopened" in contract:
         found |= {"late_events": float(sum(contract["reopened"].values())),

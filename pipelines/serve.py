@@ -29,6 +29,7 @@ from serving.service import Service
 from serving.sessions.opening import open_sessions
 from serving.storefront.router import storefront_router
 from serving.storefront.settings import StorefrontSettings
+from serving.tried import FOLDER
 
 log = logging.getLogger("vitrine.serve")
 _CONNECTIONS = 512  # beyond it the server itself answers 503
@@ -93,7 +94,7 @@ def serve(
     """
     import uvicorn
 
-    live = LiveSettings(tried=places.home / "tried")
+    live = LiveSettings(tried=places.bundle_cache / FOLDER)
     metrics = member.metrics if member is not None else None
     with opened(places, shop, api, live, storefront, rules, is_awaited, metrics) as process:
         check_host(host, process.keys)

@@ -49,7 +49,7 @@ class FormTask(BaseOperator):
             found: BaseModel = pkgutil.resolve_name(self.call)(
                 params, origin_of(context), with_connection(load_settings()))
         contract = found.model_dump(mode="json")
-        tell(self.task_id, getattr(params, "shop", None), contract)
+        tell(self.task_id, contract.get("shop") or getattr(params, "shop", None), contract)
         log.info("%s: %s", self.task_id, summary(contract))
         return contract
 

@@ -80,7 +80,8 @@ class StageTask(TellsLineage, BaseOperator):
             places = with_connection(load_settings()).of_shop(params.shop)
             contract = run_stage(self.stage, self.upstream, params, origin, places)
         self.told = emit(self.stage, context, params.shop, self.upstream, contract, places)
-        tell(self.stage, params.shop, contract)
+        if not params.replay:  # a day that is over is no point of today's series
+            tell(self.stage, params.shop, contract)
         log.info("%s: %s", self.stage, summary(contract))
         return contract
 
@@ -114,8 +115,8 @@ def retrain_params(context: Context) -> RetrainParams:
         raise SettingsError("data is empty: give the source's folder or URL in the form, or set VITRINE_SOURCE")
     source = source_of(form.pop("data"))
     # A backfill is about days that are over: whatever the form says, it changes nothing that is live.
-    form["settings"] = form.get("settings") or {}
     form["replay"] = form.get("replay", False) or context["dag_run"].run_type.value == "backfill"
+    form["settings"] = form.get("settings") or {}
     try:
         return RetrainParams.model_validate({"source": source, "as_of": as_of, **form})
     except ValidationError as error:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from pipelines.artifacts import MANIFEST, digest_of
 from pipelines.errors import BundleAbsent, BundleRefused, SettingsError
 from pipelines.free_space import require_free
+from serving import tried
 from serving.bundle_files import DEFAULT_BOUNDS, KNOWN, check_files
 from serving.release import DIGEST
 from serving.storage import Storage
@@ -251,7 +252,8 @@ def _trim(cache: Path, newest: Path) -> None:
         except FileNotFoundError:
             return 0.0
 
-    folders = sorted((path for path in cache.iterdir() if path.is_dir() and path != newest), key=age)
+    kept = newest, cache / tried.FOLDER
+    folders = sorted((path for path in cache.iterdir() if path.is_dir() and path not in kept), key=age)
     whole = [path for path in folders if not path.name.startswith(".")]
     for path in [*whole[CACHED - 1 :], *(path for path in folders if path.name.startswith("."))]:
         if age(path) > _CACHED_S:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 log = logging.getLogger("vitrine.live")
 _LIBRARIES = ("ai-edge-litert", "numpy", "pyarrow", "scann")
+FOLDER = "tried"  # in the cache of bundles, beside what it speaks of
+_READER = 1  # raised with each change to how this package opens and asks a bundle
 _MOST = 200
 
 
 @cache
 def libraries() -> dict[str, str]:
     """Versions of what reads a bundle's files."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    return {"reader": str(_READER), "python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
 
 
 class Tried:

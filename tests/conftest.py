@@ -19,8 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--api-cases", type=int, default=400, help="Requests of the run against the API's schema.")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files first: the workers, which take one file after another, end at about the same time."""
+    if not config.getoption("--full-faults"):
+        left = [item for item in items if item.get_closest_marker("full_faults")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
 
 

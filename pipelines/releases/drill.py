@@ -10,7 +10,7 @@ from pipelines.contracts import Document, Origin
 from pipelines.errors import SettingsError, VitrineError
 from pipelines.free_space import require_free
 from pipelines.progress import log
-from pipelines.releases.opening import of_one_shop, open_store
+from pipelines.releases.opening import one_shop, open_store
 from pipelines.releases.rollback import plan, rollback
 from pipelines.settings import Settings
 from serving.bundle_files import size_bytes
@@ -45,6 +45,7 @@ class Drill(Document):
     """What a drill measured.
 
     Attributes:
+        shop: whose releases.
         release: that is live, in the copy as in the store.
         to: the release that was gone back to.
         bundle: of that.
@@ -54,6 +55,7 @@ class Drill(Document):
         lists: histories of the older bundle's panel that were answered, each with a whole list.
     """
 
+    shop: str
     release: int
     to: int
     bundle: str
@@ -71,7 +73,8 @@ def rehearse(params: DrillParams, origin: Origin, places: Settings) -> Drill:
         BundleRefused: the store no longer holds a bundle whole.
         VitrineError: the reader did not take the older release over in time, or does not answer from it.
     """
-    own = of_one_shop(places, params.shop)
+    shop = one_shop(places, params.shop)
+    own = places.of_shop(shop)
     store = open_store(own)
     planned = plan(store, params.to, origin.actor, f"drill: {params.reason}")
     live = store.live()
@@ -91,8 +94,9 @@ def rehearse(params: DrillParams, origin: Origin, places: Settings) -> Drill:
             _wait(reader, live.number + 1, params.patience_s)
             lists = _asked(reader.served().recommender, folders[1])
             done = time.monotonic()
-    found = Drill(release=live.number, to=planned.restores, bundle=planned.bundle, copied_mb=round(size / 1e6, 3),
-                  opened_s=round(opened - began, 2), rolled_back_s=round(done - opened, 2), lists=lists)
+    found = Drill(shop=shop, release=live.number, to=planned.restores, bundle=planned.bundle, lists=lists,
+                  copied_mb=round(size / 1e6, 3), opened_s=round(opened - began, 2),
+                  rolled_back_s=round(done - opened, 2))
     log.info("drill: from release %d to %d in %.2f s, %d lists answered", found.release, found.to, found.rolled_back_s,
              found.lists)
     return found

@@ -1,9 +1,10 @@
-"""Releases as tables that people read."""
+"""Releases as tables that people read. What people wrote is text, whatever brackets stand in it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from serving.release import Refusal, Release
 from serving.shelf import Stock
@@ -34,8 +35,8 @@ def releases_table(releases: Sequence[Release], live: int | None, stock: Mapping
     for release in reversed(releases):
         held = stock.get(release.bundle)
         table.add_row(
-            str(release.number), f"{release.created_at:%Y-%m-%d %H:%M:%S}", release.actor, why(release),
-            f"{release.model_name} {release.model_version}",
+            str(release.number), f"{release.created_at:%Y-%m-%d %H:%M:%S}", Text(release.actor),
+            Text(why(release)), Text(f"{release.model_name} {release.model_version}"),
             f"{release.as_of:%Y-%m-%d %H:%M}", *(_text(release.metrics.get(name)) for name in SHOWN),
             release.bundle[:12], "removed" if held is None or not held.is_whole else megabytes(held.size),
             "[bold green]live[/]" if release.number == live else "")
@@ -46,8 +47,8 @@ def refusals_table(refusals: Sequence[Refusal]) -> Table:
     """One row a promotion that was not taken, newest first."""
     table = Table("when (UTC)", "who", "would be", "bundle", "error", "because", title="Refused")
     for one in reversed(refusals):
-        table.add_row(f"{one.refused_at:%Y-%m-%d %H:%M:%S}", one.release.actor, str(one.release.number),
-                      one.release.bundle[:12], one.error, one.message)
+        table.add_row(f"{one.refused_at:%Y-%m-%d %H:%M:%S}", Text(one.release.actor), str(one.release.number),
+                      one.release.bundle[:12], one.error, Text(one.message))
     return table
 
 
@@ -58,8 +59,8 @@ def diff_tables(found: "Diff") -> Iterable[Table]:
         if changes:
             yield _changes(title, changes, found)
     items = _titled("Items", found)
-    items.add_row("in", f"+{found.items.added:,}", ", ".join(found.items.added_examples))
-    items.add_row("out", f"-{found.items.removed:,}", ", ".join(found.items.removed_examples))
+    items.add_row("in", f"+{found.items.added:,}", Text(", ".join(found.items.added_examples)))
+    items.add_row("out", f"-{found.items.removed:,}", Text(", ".join(found.items.removed_examples)))
     items.add_row("kept", f"{found.items.kept:,}", "")
     yield items
     churn = found.churn
@@ -75,7 +76,8 @@ def findings_table(findings: "Sequence[Finding]") -> Table:
     """One row a question."""
     table = Table("release", "question", "answer", "evidence")
     for one in findings:
-        table.add_row(str(one.release), one.name, "[green]yes[/]" if one.passed else "[bold red]no[/]", one.detail)
+        answer = "[green]yes[/]" if one.passed else "[bold red]no[/]"
+        table.add_row(str(one.release), one.name, answer, Text(one.detail))
     return table
 
 
@@ -84,7 +86,7 @@ def fates_table(fates: "Sequence[Fate]") -> Table:
     table = Table("bundle", "size", "releases", "", "because it")
     for one in fates:
         table.add_row(one.bundle[:12], megabytes(one.size), ", ".join(map(str, one.releases)),
-                      "stays" if one.is_kept else "[bold]goes[/]", one.reason)
+                      "stays" if one.is_kept else "[bold]goes[/]", Text(one.reason))
     return table
 
 
@@ -92,7 +94,7 @@ def _changes(title: str, changes: "Sequence[Change]", found: "Diff") -> Table:
     table = _titled(title, found)
     table.add_column("difference", justify="right")
     for change in changes:
-        table.add_row(change.name, _text(change.before), _text(change.after), _difference(change))
+        table.add_row(Text(change.name), Text(_text(change.before)), Text(_text(change.after)), _difference(change))
     return table
 
 

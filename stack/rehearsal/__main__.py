@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.errors import VitrineError
@@ -26,18 +27,20 @@ def main(arguments: list[str] | None = None) -> int:
     options, console = parser.parse_args(arguments), Console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended
     folder = Path(tempfile.mkdtemp(prefix="vitrine-rehearsal-"))
-    folder.chmod(0o755)  # PostgreSQL, which does not run as root, has its data below
+    folder.chmod(0o711)  # PostgreSQL, which does not run as root, has its data below
     began = time.monotonic()
     is_well = False
     try:
         write_sample(folder / "atelier", products=200, customers=400, events=4000, weeks=16)
         is_well = rehearse(Flow(folder, folder / "atelier", parse_settings(options.set)), console)
     except VitrineError as error:
-        console.print(f"{type(error).__name__}: {error}", style="bold red", highlight=False, soft_wrap=True)
+        console.print(f"{type(error).__name__}: {error}", style="bold red", highlight=False,
+                      markup=False, soft_wrap=True)
     except KeyboardInterrupt:
         console.print("Interrupted; nothing is left running.")
-    console.print(f"The rehearsal {'went well' if is_well else 'failed'} after {time.monotonic() - began:.0f} s."
-                  + ("" if is_well and not options.keep else f" Logs and files are kept in {folder}."))
+    finally:
+        console.print(f"The rehearsal {'went well' if is_well else 'failed'} after {time.monotonic() - began:.0f} s."
+                      + ("" if is_well and not options.keep else f" Logs and files are kept in {folder}."))
     if is_well and not options.keep:
         shutil.rmtree(folder)
     return 0 if is_well else 1
@@ -56,7 +59,7 @@ def rehearse(flow: Flow, console: Console) -> bool:
             console.print(f"{name} ...", style="dim")
             began = time.monotonic()
             seen = step()
-            table.add_row(name, f"{time.monotonic() - began:.0f}", seen)
+            table.add_row(name, f"{time.monotonic() - began:.0f}", escape(seen))
     finally:
         began = time.monotonic()
         flow.rehearsal.stop()

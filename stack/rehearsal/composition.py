@@ -7,7 +7,7 @@ interface for those that a service exposes, and this checkout for the one in the
 import re
 import shlex
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Service:
         name: its name in the file.
         command: program and arguments; empty where the image alone knows them.
         environment: variables of the file.
-        needs: service -> condition under which this one starts.
+        needs: services that are healthy, or have ended well, before this one starts.
         health: program and arguments that end with 0 once it is healthy; empty where it has no check.
         mounts: folder or file in the container -> the one here.
     """
@@ -38,7 +38,7 @@ class Service:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    needs: Mapping[str, str]
+    needs: tuple[str, ...]
     health: tuple[str, ...]
     mounts: Mapping[str, Path]
 
@@ -60,8 +60,10 @@ class Composition:
         self._read: dict[str, Service] = {}
         self._document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
         self._services: dict[str, Any] = self._document["services"]
-        self.ports = {(name, int(port)): _free_port()
-                      for name, service in self._services.items() for port in service.get("expose", ())}
+        self.ports: dict[tuple[str, int], int] = {}
+        for name, service in self._services.items():
+            for port in service.get("expose", ()):
+                self.ports[name, int(port)] = _free_port(self.ports.values())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ class Composition:
             command=tuple(self._here(word, name, mounts) for word in words),
             environment={key: self._here(self._given(str(value)), name, mounts)
                          for key, value in told.get("environment", {}).items()},
-            needs={needed: rule["condition"] for needed, rule in told.get("depends_on", {}).items()},
+            needs=tuple(_needed(name, *entry) for entry in told.get("depends_on", {}).items()),
             health=tuple(self._here(self._given(word), name, mounts) for word in _shell(check)),
             mounts=mounts,
         )
@@ -170,16 +172,23 @@ def _shell(check: list[str]) -> list[str]:
     return ["/bin/sh", "-c", *check[1:]] if check[:1] == ["CMD-SHELL"] else check[1:]
 
 
+def _needed(name: str, needed: str, rule: Mapping[str, str]) -> str:
+    if rule["condition"] not in ("service_healthy", "service_completed_successfully"):
+        raise StackError(f"docker-compose.yml: {name} waits for {needed} by {rule['condition']}, which a rehearsal "
+                         "cannot: give what it needs a health check")
+    return needed
+
+
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _free_port() -> int:
-    """A port of the loopback interface that no other launcher of this machine has chosen."""
+def _free_port(taken: Collection[int]) -> int:
+    """A port of the loopback interface that nobody on this machine has chosen: no other launcher, nor this one."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        if claim(port):
+        if port not in taken and claim(port):
             return port

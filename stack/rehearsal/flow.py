@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 
 from pipelines.lake import Lake
 from pipelines.releases.opening import open_store
@@ -22,7 +21,7 @@ from stack.installation import StackError
 from stack.rehearsal.composition import Composition
 from stack.rehearsal.doors import Doors
 from stack.rehearsal.running import Rehearsal, until
-from stack.rehearsal.variables import SECRETS, drawn, new_client
+from stack.rehearsal.variables import drawn, new_client, secrets_of
 
 # Of the generated shop: its log ends here, and so many of its days come in by a backfill, those before by one command.
 END, BACKFILLED = date(2026, 6, 28), 3
@@ -185,20 +184,9 @@ class Flow:
 
     def secrets(self) -> str:
         """No log and no argument of a process shows a secret of .env."""
-        texts = {str(path): path.read_text(encoding="utf-8", errors="replace") for path in self._log_files()}
-        for process in self.rehearsal.alive():
-            try:
-                texts[f"arguments of {process.name()}"] = " ".join(process.cmdline())
-            except psutil.NoSuchProcess:  # it ended while we looked
-                continue
-        shown = sorted({f"{name} in {place}" for place, text in texts.items() for name in SECRETS
-                        if self.variables[name] in text})
+        shown = self.rehearsal.shown({**secrets_of(self.variables), "the key of the API's client": self._key})
         _must(not shown, f"secrets are shown: {', '.join(shown)}")
-        return f"{len(texts)} places"
-
-    def _log_files(self) -> list[Path]:
-        return [*self.rehearsal.logs.glob("*.log"),
-                *(self.rehearsal.folder / "volumes" / "airflow-logs").rglob("*.log")]
+        return f"{self.rehearsal.looked_at} places"
 
     def _lake(self) -> Lake:
         return Lake(self.rehearsal.folder / "volumes" / "vitrine" / "lake" / self.shop.name)

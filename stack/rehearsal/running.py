@@ -1,5 +1,6 @@
 """Services of the composition as processes of this machine: started in order, watched by their own checks, ended."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -52,6 +53,7 @@ class Rehearsal:
         self.logs = self.folder / "logs"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._done: set[str] = set()
+        self.looked_at = 0  # places, when secrets were looked for
         self._tools()
 
     def up(self, *names: str) -> None:
@@ -151,16 +153,29 @@ class Rehearsal:
         """
         self.end(*(name for name in self._running if name != DATABASE))
         # What outlived its service, for example tasks at work; not the database's, which end with it.
-        processes.end([one for one in self.alive() if not one.name().startswith(DATABASE)], signal.SIGKILL, 10)
+        processes.end([one for one in self.alive() if not _name(one).startswith(DATABASE)], signal.SIGKILL, 10)
         if DATABASE in self._running:
             self.end(DATABASE)
+        # A database whose start was cut short is nobody's: its own orderly shutdown here too, then the rest.
+        processes.end(self.alive(), signal.SIGINT, GRACE_S)
         processes.give_up(self.composition.ports.values())
-        if left := [f"{process.pid} ({process.name()})" for process in self.alive()]:
+        if left := [f"{process.pid} ({_name(process)})" for process in self.alive()]:
             raise StackError(f"these processes of the rehearsal could not be ended: {', '.join(left)}; end them")
 
     def alive(self) -> list[psutil.Process]:
         """Every process of this rehearsal."""
         return processes.marked(self.folder)
+
+    def shown(self, secrets: Mapping[str, str]) -> list[str]:
+        """Where a secret stands in a log of a service or a task, or in the arguments of a process; names -> secrets."""
+        logs = [*self.logs.glob("*.log"), *(self.folder / "volumes" / "airflow-logs").rglob("*.log")]
+        texts = {str(path): path.read_text(encoding="utf-8", errors="replace") for path in logs}
+        for process in self.alive():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+                texts[f"arguments of {process.pid} ({process.name()})"] = " ".join(process.cmdline())
+        self.looked_at = len(texts)
+        return sorted(f"{name} in {place}" for place, text in texts.items() for name, secret in secrets.items()
+                      if secret in text)
 
     def log_file(self, name: str) -> Path:
         """What a service says goes there."""
@@ -194,3 +209,11 @@ class Rehearsal:
         for name, words in tools.items():
             (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
             (folder / name).chmod(0o755)
+
+
+def _name(process: psutil.Process) -> str:
+    """Name of a process; empty where it is gone."""
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""

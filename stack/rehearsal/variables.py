@@ -5,8 +5,10 @@ import datetime
 import ipaddress
 import os
 import secrets
+import string
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -22,6 +24,11 @@ SECRETS = ("POSTGRES_PASSWORD", "BROKER_PASSWORD", "SESSIONS_PASSWORD", "AIRFLOW
            "MLFLOW_SECRET_KEY", "STORE_ADMIN_SECRET", "STORE_TASKS_SECRET", "STORE_API_SECRET", "STORE_MLFLOW_SECRET")
 
 
+def secrets_of(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of the variables that nobody may see."""
+    return {name: variables[name] for name in (*SECRETS, "AIRFLOW_FERNET_KEY")}
+
+
 def drawn(folder: Path, shop: Path) -> dict[str, str]:
     """Values for all variables of the file: secrets drawn anew, and a certificate that nobody else trusts.
 
@@ -31,11 +38,16 @@ def drawn(folder: Path, shop: Path) -> dict[str, str]:
     """
     certificate, key = write_certificate(folder)
     return {
-        **{name: secrets.token_hex(24) for name in SECRETS}, **HOSTS,
+        **{name: _drawn_secret() for name in SECRETS}, **HOSTS,
         "AIRFLOW_FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         "TLS_CERTIFICATE": str(certificate), "TLS_KEY": str(key),
         "SHOP_DATA": str(shop), "SHOP_NAME": shop.name, "API_KEYS": str(folder / "api-keys.json"),
     }
+
+
+def _drawn_secret() -> str:
+    # Without digits: the composition's ports are exchanged wherever they stand, in a secret of digits too.
+    return "".join(secrets.choice(string.ascii_letters) for _ in range(48))
 
 
 def new_client(variables: dict[str, str]) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.lake_world import PER_DAY, log_of, write_kiosk
-from tests.stack.statsd_listener import listening
+from tests.served import answering
+from tests.stack.statsd_listener import Listener
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_days_numbers_reach_a_statsd_server_and_its_events_say_what_was_read_a
 ) -> None:
     shop = write_kiosk(tmp_path, log_of(3))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "VITRINE"))}
-    with listening() as statsd:
+    with answering(Listener()) as statsd:
         environment |= {
             "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(repository), "VITRINE_HOME": str(tmp_path / "home"),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'unused.db'}",
@@ -146,5 +147,6 @@ def test_a_days_numbers_reach_a_statsd_server_and_its_events_say_what_was_read_a
     assert landed["inputs"] == [{"namespace": "file", "name": f"{shop}/{table}"} for table in ("events", "items")]
     assert told["vitrine_audited_day"]["inputs"] == landed["outputs"]
     assert told["vitrine_lake"]["outputs"] == [
+        {"namespace": "file", "name": f"{lake}/days"},
         {"namespace": "file", "name": f"{lake}/days/2026-03-01", "version": "1"}]
     assert (told["vitrine_lake"]["shop"], told["vitrine_lake"]["events"]) == ("kiosk", PER_DAY)

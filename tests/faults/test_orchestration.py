@@ -24,7 +24,7 @@ from tests.lake_world import PER_DAY, SHOP, log_of, march, numbers_of, write_kio
 from tests.stack.airflow_of_one_dag import OneDag, wait_for
 
 pytestmark = pytest.mark.e2e
-DAYS, ALL_DAYS = 5, 40
+ALL_DAYS = 40
 PATIENCE_S = 900.0
 DOWN_S = 5.0
 
@@ -59,8 +59,7 @@ LOSSES: dict[str, Callable[[OneDag], None]] = {
     "task": lose_the_task, "supervisor": lose_the_supervisor, "scheduler": lose_the_scheduler,
     "api_server": lose_the_api_server, "database": restart_the_database,
 }
-# What a backfill of tests/stack/test_backfill.py does not lose.
-SHORT = ("supervisor", "api_server", "database")
+SHORT = ("supervisor", "database")  # tests/stack/test_backfill.py loses others
 
 
 def at_work(airflow: OneDag) -> psutil.Process:
@@ -120,9 +119,10 @@ def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installatio
     shop = write_kiosk(tmp_path, log_of(ALL_DAYS))
     airflow = OneDag.start(installation, "ingest", {})
     rounds = [[name, name] for name in LOSSES] if sweep.is_full else [list(SHORT)]
+    days = sweep.size(2, 5)
     with airflow.kept():
         for number, losses in enumerate(rounds):
-            first, last = number * DAYS + 1, (number + 1) * DAYS
+            first, last = number * days + 1, (number + 1) * days
             before = successes(airflow)
             backfill(airflow, march(first), march(last), shop)
             for loss in losses:
@@ -149,11 +149,12 @@ def small_disk(installation: Installation) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.full_faults
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_full_disk_is_named_and_what_was_stopped_goes_on_after_it(
     sweep: Sweep, installation: Installation, small_disk: Path, tmp_path: Path
 ) -> None:
-    days = sweep.size(1, DAYS)
+    days = 5
     shop = write_kiosk(tmp_path, log_of(ALL_DAYS))
     airflow = OneDag.start(installation, "ingest", {})
     (small_disk / "somebody-elses").write_bytes(bytes(40 << 20))

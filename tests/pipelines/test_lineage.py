@@ -34,6 +34,14 @@ def test_an_ingest_reads_tables_of_the_source(step: str, source: str, users: int
     assert named(found.outputs) == [("file", "/a/ingest", "d")]
 
 
+def test_a_retrain_of_a_lake_reads_what_each_publication_writes(tmp_path: Path) -> None:
+    (tmp_path / "lake.json").write_text('{"format": 1}')
+    lake = {"source": str(tmp_path), "users": 3, "path": "/a/ingest", "digest": "d"}
+    (read,) = lineage("ingest", None, lake, PLACES).inputs
+    published = Published(lake=str(tmp_path), day=FIRST, revision=1, events=4, reopened={}).model_dump(mode="json")
+    assert read == lineage("publish", {"path": "/a/audit", "digest": "d"}, published, PLACES).outputs[0]
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The contracts of a small retrain by stage, as Airflow hands them on."""
@@ -83,7 +91,7 @@ def test_a_promotion_writes_a_release_unless_it_is_a_dry_run(
 def test_a_published_day_and_those_it_opened_again_are_partitions_of_the_lake() -> None:
     published = Published(lake="/lake/kiosk", day=FIRST.replace(day=3), revision=2, events=4, reopened={FIRST: 1})
     found = lineage("publish", {"path": "/a/audit", "digest": "d"}, published.model_dump(mode="json"), PLACES)
-    assert named(found.outputs) == [("file", "/lake/kiosk/days/2026-03-01", None),
+    assert named(found.outputs) == [("file", "/lake/kiosk/days", None), ("file", "/lake/kiosk/days/2026-03-01", None),
                                     ("file", "/lake/kiosk/days/2026-03-03", "2")]
 
 

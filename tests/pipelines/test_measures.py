@@ -46,6 +46,7 @@ def test_a_verdict_counts_what_failed_and_a_release_says_how_old_its_data_are() 
     assert measures({"accepted": False, "checks": checks}, NOW) == {"accepted": 0, "checks": 3, "checks_failed": 2}
     released = {"number": 7, "bundle": "b", "parent": 6, "as_of": "2026-11-02T00:00:00Z", "is_dry_run": False}
     assert measures(released, NOW) == {"number": 7, "parent": 6, "is_dry_run": 0, "data_age_s": 3 * 3600}
+    assert measures(released | {"is_dry_run": True}, NOW) == {"is_dry_run": 1}
 
 
 def test_a_published_day_counts_what_came_late() -> None:

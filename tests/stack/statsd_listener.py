@@ -3,14 +3,12 @@
 import socketserver
 
 
-class Listener(socketserver.ThreadingUDPServer):
+class Listener(socketserver.UDPServer):
     """Takes packets on a free port of the loopback.
 
     Attributes:
         heard: (name, value, type) of each line, in the order of arrival; types are g, c and ms.
     """
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         self.heard = list[tuple[str, float, str]]()

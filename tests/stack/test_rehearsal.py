@@ -24,7 +24,7 @@ from stack.rehearsal.composition import Composition
 from stack.rehearsal.doors import Doors
 from stack.rehearsal.flow import UNSCHEDULED
 from stack.rehearsal.running import Rehearsal, until
-from stack.rehearsal.variables import SECRETS, drawn, new_client
+from stack.rehearsal.variables import drawn, new_client, secrets_of
 from tests.lake_world import log_of, march, write_kiosk
 from tests.release_world import make_registered
 
@@ -42,11 +42,10 @@ class Stage:
     doors: Doors
 
     def shown(self) -> list[str]:
-        """Secrets that stand in a log of a service or in the arguments of a process."""
-        texts = [path.read_text(encoding="utf-8", errors="replace") for path in self.rehearsal.logs.glob("*.log")]
-        texts += [" ".join(process.cmdline()) for process in self.rehearsal.alive()]
-        assert len(texts) > 4
-        return [name for name in SECRETS if any(self.variables[name] in text for text in texts)]
+        """Where secrets stand in a log or in the arguments of a process."""
+        found = self.rehearsal.shown(secrets_of(self.variables))
+        assert self.rehearsal.looked_at > 4
+        return found
 
 
 @pytest.fixture

@@ -1,0 +1,148 @@
+"""What a retrain loses while a real Airflow runs it: MLflow for a minute, and the supervisor of a promotion.
+
+The promotion's first try outlives its supervisor, is held until a second one has released, and then goes on.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from serving.store import ReleaseStore
+from stack import processes, services
+from stack.airflow_client import answers
+from stack.installation import Installation, mlflow_environment
+from tests.faults.conftest import Sweep
+from tests.pipelines.test_stages import SETTINGS
+from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.world import write_world
+
+pytestmark = [pytest.mark.e2e, pytest.mark.full_faults]
+RUNS, DOWN_S = 5, 60.0
+AS_OF = datetime(2026, 1, 25, tzinfo=UTC)
+TOY = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2, "members": 1}}
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    made = Installation((tmp_path / "home").resolve())
+    yield made
+    services.stop(made)
+
+
+class Mlflow:
+    """MLflow's own server, on a file of its own."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation, self.port = installation, processes.choose_port("MLFLOW_PORT", 5000)
+        self.up()
+
+    def up(self) -> None:
+        """Start it, for the first time or again."""
+        home, log = self.installation.home, self.installation.logs / "mlflow.log"
+        home.mkdir(parents=True, exist_ok=True)
+        self.process = processes.spawn(
+            ["mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+             "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--serve-artifacts",
+             "--artifacts-destination", str(home / "mlflow")], mlflow_environment(self.installation), log)
+        processes.wait_until("mlflow", lambda: answers(f"http://127.0.0.1:{self.port}/health"), self.process, log, 180)
+
+    def down(self) -> None:
+        """End it at once."""
+        server = psutil.Process(self.process.pid)
+        processes.end([server, *server.children(recursive=True)], signal.SIGKILL, 10)
+        self.process.wait()
+
+
+def trigger(airflow: OneDag, run: str, shop: Path, as_of: datetime) -> None:
+    airflow.client.trigger("retrain", run, {"data": str(shop), "as_of": as_of.isoformat(), "settings": TOY,
+                                            "reason": run})
+
+
+def tasks(airflow: OneDag, run: str) -> dict[str, dict[str, Any]]:
+    return {task["task_id"]: task for task in airflow.client.tasks("retrain", run)}
+
+
+def is_over(airflow: OneDag, run: str) -> bool:
+    return airflow.client.run_state("retrain", run) in ("success", "failed")
+
+
+# The stack's processes outlive the objects that started them, and are ended by their ids.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
+def test_a_retrain_waits_for_mlflow(sweep: Sweep, installation: Installation, tmp_path: Path) -> None:
+    shop, mlflow = write_world(tmp_path / "toys", users=60), Mlflow(installation)
+    airflow = OneDag.start(installation, "retrain", {}, is_quick=False, mlflow_port=mlflow.port)
+    tries = []
+    for number in range(RUNS):
+        run = f"run-{number}"
+        # The same data again and again: all but the release is found, and MLflow is asked nevertheless.
+        trigger(airflow, run, shop, AS_OF)
+        wait_for("the evaluation", lambda run=run: tasks(airflow, run)["evaluate"]["state"] == "success")
+        mlflow.down()
+        time.sleep(DOWN_S)
+        mlflow.up()
+        wait_for("the end of the run", lambda run=run: is_over(airflow, run), 1200)
+        ended = tasks(airflow, run)
+        assert airflow.client.run_state("retrain", run) == "success", ended
+        tries.append(ended["register"]["try_number"])
+    sweep.count(runs_ended_right=RUNS, tries_of_register=str(tries))
+    assert max(tries) > 1
+    history = ReleaseStore(installation.home / "store" / "toys").history()
+    assert [release.number for release in history] == list(range(1, len(history) + 1))
+    assert len({release.model_version for release in history}) == 1  # one training, recorded once
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
+def test_a_stale_first_try_releases_nothing_beside_the_second(
+    sweep: Sweep, installation: Installation, tmp_path: Path
+) -> None:
+    shop, mlflow = write_world(tmp_path / "toys", users=60), Mlflow(installation)
+    airflow = OneDag.start(installation, "retrain", {}, mlflow_port=mlflow.port)
+    store = ReleaseStore(installation.home / "store" / "toys")
+    for number in range(RUNS):
+        run = f"run-{number}"
+        trigger(airflow, run, shop, AS_OF + timedelta(hours=number))
+        first = promotion(airflow, run)
+        first.suspend()
+        first.parent().kill()  # type: ignore[union-attr]
+        wait_for("the end of the run", lambda run=run: is_over(airflow, run), 1200)
+        assert airflow.client.run_state("retrain", run) == "success"
+        assert tasks(airflow, run)["promote"]["try_number"] > 1
+        released = store.history()
+        assert len(released) == number + 1
+        os.kill(first.pid, signal.SIGCONT)
+        wait_for("the end of the first try", lambda first=first: not alive(first))
+        assert store.history() == released
+    sweep.count(stale_first_tries=RUNS, releases=len(store.history()))
+
+
+def promotion(airflow: OneDag, run: str) -> psutil.Process:
+    """The process of the promotion's first try, before it has done anything: its title has the task's id."""
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:
+        assert not is_over(airflow, run)
+        task = tasks(airflow, run)["promote"]
+        for process in airflow.scheduler.children(recursive=True) if task["state"] in ("queued", "running") else ():
+            try:
+                if process.cmdline() and task["id"] in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return bool(found)
+
+    wait_for("the promotion", is_there, 1200)
+    return found[0]
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
