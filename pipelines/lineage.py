@@ -15,7 +15,7 @@ from pipelines.lake import is_lake
 from pipelines.settings import Settings
 
 Contract = Mapping[str, Any]
-_OF_PATHS = ("file", "s3", "gs", "az", "http", "https", "sqlite")  # all others are databases, of tables
+_OF_PATHS = ("s3", "gs", "az", "http", "https")  # all others are databases, of tables
 
 
 class DataSet(Document):
@@ -110,6 +110,8 @@ def _place(root: str, name: str) -> DataSet:
     if "://" not in root:
         return DataSet(namespace="file", name=f"{root.rstrip('/')}/{name}")
     url = urlsplit(root)
+    if url.scheme in ("file", "sqlite"):
+        return DataSet(namespace="file", name=f"/{url.path.strip('/')}/{name}")
     inner, between = url.path.strip("/"), "/" if url.scheme in _OF_PATHS else "."
     return DataSet(namespace=f"{url.scheme}://{url.netloc.rpartition('@')[2]}",  # neither user nor password
                    name=f"{inner}{between if inner else ''}{name}")

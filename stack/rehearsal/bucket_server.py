@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from xml.sax.saxutils import unescape
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -63,13 +63,14 @@ def guarded(app: Application, identities: Sequence[Mapping[str, Any]]) -> Applic
 
 def _asked(environ: dict[str, Any]) -> list[str]:
     """What a request needs, as actions on a bucket or an object."""
-    bucket, _, key = unquote(environ["PATH_INFO"]).strip("/").partition("/")
+    bucket, _, key = environ["PATH_INFO"].strip("/").partition("/")  # WSGI has unquoted it
     if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
         return [f"Read:{bucket}/{key}" if key else f"List:{bucket}"]
     if not key and environ["REQUEST_METHOD"] == "POST" and "delete" in environ.get("QUERY_STRING", ""):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        return [f"Write:{bucket}/{one}" for one in re.findall("<Key>(.*?)</Key>", body.decode())] or ["Admin"]
+        keys = map(unescape, re.findall("<Key>(.*?)</Key>", body.decode()))
+        return [f"Write:{bucket}/{one}" for one in keys] or ["Admin"]
     return [f"Write:{bucket}/{key}"] if key else ["Admin"]  # buckets are made by an administrator
 
 

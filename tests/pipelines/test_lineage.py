@@ -25,6 +25,7 @@ def named(found: Any) -> list[tuple[str, str, str | None]]:
     ("/shop", 3, [("file", "/shop/events"), ("file", "/shop/items"), ("file", "/shop/users")]),
     ("postgres://reader:secret@db:5433/boutique?sslmode=require", None,
      [("postgres://db:5433", "boutique.events"), ("postgres://db:5433", "boutique.items")]),
+    ("file:///srv/shop", None, [("file", "/srv/shop/events"), ("file", "/srv/shop/items")]),
     ("s3://bucket/logs", None, [("s3://bucket", "logs/events"), ("s3://bucket", "logs/items")]),
 ])
 @pytest.mark.parametrize("step", ["ingest", "land"])

@@ -26,6 +26,7 @@ from stack.rehearsal.flow import UNSCHEDULED
 from stack.rehearsal.running import Rehearsal, until
 from stack.rehearsal.variables import drawn, new_client, secrets_of
 from tests.lake_world import log_of, march, write_kiosk
+from tests.mlflow_record import recorded
 from tests.release_world import make_registered
 
 pytestmark = pytest.mark.e2e
@@ -77,7 +78,7 @@ def test_the_api_waits_serves_and_remembers_through_restarts(
     # A release by the tasks' keys; no MLflow takes part here.
     places = load_settings({**stage.rehearsal.environment("worker"),
                             "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}).of_shop("kiosk")
-    quiet_mlflow(monkeypatch)
+    recorded(monkeypatch)
     sealed = index(make_registered(places.artifacts), IndexSettings(), places, places.artifacts)
     promote(gate(sealed, GateSettings(), places, places.artifacts), Origin(), False, places)
     until_ready(stage)
@@ -120,14 +121,6 @@ def test_the_api_waits_serves_and_remembers_through_restarts(
 
 def until_ready(stage: Stage) -> None:
     until("the API is ready", lambda: stage.doors.call("API_HOST", "/ready").status_code == 200)
-
-
-def quiet_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No MLflow takes part in this rehearsal."""
-    from pipelines import tracking
-
-    for name in ("stage_run", "tag", "verdict", "promoted"):
-        monkeypatch.setattr(tracking, name, lambda *_: None)
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
