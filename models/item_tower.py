@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from models.bag_sums import BagSums
 from models.demand import Demand
 from models.item_embedding import SMALLEST
 from models.legacy_keras import tf
@@ -28,17 +29,16 @@ class ItemTower(tf.keras.layers.Layer):
         self.id_dropout = id_dropout
         self.dimension = dimension
         self.is_known = tf.constant((data.item_counts > 0)[:, None], tf.float32)
-        rows = np.repeat(np.arange(items), np.diff(data.item_tokens_indptr))
-        self.bags = tf.SparseTensor(
-            np.stack([rows, data.item_tokens], axis=1).astype(np.int64),
-            np.asarray(data.item_token_weights), (items, max(data.spec["item_token_count"], 1)),
-        )
+        tokens = max(data.spec["item_token_count"], 1)
+        self.sums = BagSums(data.item_tokens_indptr, np.asarray(data.item_tokens), np.asarray(data.item_token_weights),
+                            tokens)
         self.bag_ptr = tf.constant(data.item_tokens_indptr)
+        self.bag_tokens, self.bag_weights = tf.constant(data.item_tokens), tf.constant(data.item_token_weights)
         self.dense = tf.constant(data.item_dense)
         share = (data.item_counts + 1.0) / (data.item_counts.sum() + items)
         self.share = tf.constant(share, tf.float32)
         normal = tf.keras.initializers.RandomNormal
-        scale, tokens = dimension**-0.5, self.bags.shape[1]
+        scale = dimension**-0.5
         self.ids = self.add_weight("ids", (items, self.dimension), initializer=normal(stddev=0.3 * scale))
         self.tokens = self.add_weight("tokens", (tokens, self.dimension), initializer=normal(stddev=0.3 * scale))
         self.moments, self.demand_table = tf.constant(demand.moments), tf.constant(demand.table)
@@ -51,14 +51,13 @@ class ItemTower(tf.keras.layers.Layer):
     def content(self, items: tf.Tensor | None) -> tf.Tensor:
         """Feature part of the vectors [n, dimension] of `items` [n]; None means the whole catalogue."""
         if items is None:
-            words = tf.sparse.sparse_dense_matmul(self.bags, self.tokens)
-            return words + self.project(self.dense)
+            return self.sums(self.tokens) + self.project(self.dense)
         first = tf.gather(self.bag_ptr, items)
         lengths = tf.gather(self.bag_ptr, items + 1) - first
         at = tf.ragged.range(first, first + lengths).flat_values
         owner = tf.repeat(tf.range(tf.size(items)), lengths)
-        part = tf.gather(self.tokens, tf.gather(self.bags.indices[:, 1], at))
-        part *= tf.gather(self.bags.values, at)[:, None]
+        part = tf.gather(self.tokens, tf.gather(self.bag_tokens, at))
+        part *= tf.gather(self.bag_weights, at)[:, None]
         words = tf.math.unsorted_segment_sum(part, owner, tf.size(items))
         return words + self.project(tf.gather(self.dense, items))
 
