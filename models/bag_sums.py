@@ -3,7 +3,7 @@
 TensorFlow's product of a sparse matrix and a table goes one entry after another. Here entries of a bag that stand
 beside each other and weigh the same, as the words of a title do, are first summed by the kernel that is made for sums
 of rows; then the sums are weighted, and summed to bags. The gradient goes the same way back, entries in the order of
-tokens. A third to a fifth of the time, see docs/benchmarks.md.
+tokens. See docs/benchmarks.md for what that is worth.
 """
 
 from collections.abc import Callable
