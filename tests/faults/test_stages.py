@@ -159,11 +159,30 @@ def without_places(contract: Any) -> Any:
     return contract
 
 
+def fault_and_retry(stages: Stages, stage: str, point: str, occurrence: int, kind: str) -> bool:
+    """Inject a fault, look at what is seen after it, and run the stage again; whether the fault was met."""
+    number, clean = STAGES.index(stage), stages.ends[stage]
+    stages.put_back(stage)
+    fault = {"point": point, "occurrence": occurrence, "kind": kind}
+    came = stages.run(stage, fault)
+    assert came["how"] != "late", fault
+    found = stages.state(stage)  # nothing half: every folder that is seen is whole, every release too
+    assert found["releases"] in (clean["releases"], stages.ends[STAGES[number - 1]]["releases"] if number else []), (
+        fault, found)
+    again = stages.run(stage)
+    assert again["how"] == "done", (fault, again)
+    if stage == "train":
+        assert again["contract"]["key"] == stages.contracts[stage]["key"]
+    else:
+        assert without_places(again["contract"]) == without_places(stages.contracts[stage]), fault
+    assert stages.state(stage) == clean, fault
+    return bool(came["was_hit"])
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_fault_anywhere_and_a_retry_end_as_a_clean_run(sweep: Sweep, stages: Stages, stage: str) -> None:
-    number, injected, hit, points = STAGES.index(stage), 0, Counter[str](), set()
+    number, hit, points, missed = STAGES.index(stage), Counter[str](), set[str](), 0
     kinds = KINDS if sweep.is_full else (KINDS[number % len(KINDS)],)
-    clean = stages.ends[stage]
     wanted = sweep.size(1, 20)
     for place, kind in enumerate(kinds):
         # Threads and processes beside pass a point in another order, or once less: what was not hit does not count.
@@ -171,25 +190,18 @@ def test_a_fault_anywhere_and_a_retry_end_as_a_clean_run(sweep: Sweep, stages: S
         for point, occurrence in passings[: 2 * wanted + 3]:
             if hit[kind] == wanted:
                 break
-            stages.put_back(stage)
-            fault = {"point": point, "occurrence": occurrence, "kind": kind}
-            came = stages.run(stage, fault)
-            assert came["how"] != "late", fault
-            injected += 1
-            hit[kind] += came["was_hit"]
-            points.add(point)
-            found = stages.state(stage)  # nothing half: every folder that is seen is whole, every release too
-            assert found["releases"] in (clean["releases"], stages.ends[STAGES[number - 1]]["releases"]
-                                         if number else []), (fault, found)
-            again = stages.run(stage)
-            assert again["how"] == "done", (fault, again)
-            if stage == "train":
-                assert again["contract"]["key"] == stages.contracts[stage]["key"]
-            else:
-                assert without_places(again["contract"]) == without_places(stages.contracts[stage]), fault
-            assert stages.state(stage) == clean, fault
-    sweep.count(stage=stage, sub_steps=len(set(stages.points[stage])), injected=injected, at=len(points),
-                **{kind: count for kind, count in hit.items()})
+            is_hit = fault_and_retry(stages, stage, point, occurrence, kind)
+            hit[kind] += is_hit
+            missed += not is_hit
+            points |= {point} if is_hit else set()
+    # And each sub-step that was left out, once, by one kind after another.
+    left = [point for point in dict.fromkeys(stages.points[stage]) if point not in points] if sweep.is_full else []
+    for place, point in enumerate(left):
+        is_hit = fault_and_retry(stages, stage, point, 1, KINDS[place % len(KINDS)])
+        missed += not is_hit
+        points |= {point} if is_hit else set()
+    sweep.count(stage=stage, sub_steps=len(set(stages.points[stage])), hit_at=len(points), missed=missed,
+                further=len(left), **{kind: count for kind, count in hit.items()})
     assert {kind: hit[kind] for kind in kinds} == dict.fromkeys(kinds, wanted)
 
 
