@@ -236,9 +236,11 @@ class MemberTraining:
             self.averages.update()
             return found
 
-        # Traced here: the optimisers' variables exist then, and can be restored.
+        # Traced here: the optimisers' variables exist then, and can be restored. Of all that is traced only the sampled
+        # loss, TFRS's Retrieval, is written for AutoGraph, which takes as long as all the rest of the tracing.
         traced: Callable[[dict[str, tf.Tensor]], tf.Tensor]
-        traced = tf.function(step, input_signature=[signature], autograph=False).get_concrete_function()
+        is_converted = not self.model.sampling.is_full
+        traced = tf.function(step, input_signature=[signature], autograph=is_converted).get_concrete_function()
         return traced
 
 
