@@ -21,7 +21,7 @@ from stack import postgres, processes, services
 from stack.installation import Installation
 from tests.faults.conftest import Sweep
 from tests.lake_world import PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
-from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.stack.airflow_of_one_dag import STARTED, OneDag, installed, wait_for
 
 pytestmark = pytest.mark.e2e
 ALL_DAYS = 40
@@ -53,6 +53,7 @@ def restart_the_database(airflow: OneDag) -> None:
     airflow.database.wait(60)
     time.sleep(DOWN_S)
     airflow.database, _ = postgres.start(airflow.installation)
+    STARTED.append(airflow.database)
 
 
 LOSSES: dict[str, Callable[[OneDag], None]] = {
@@ -77,9 +78,8 @@ def at_work(airflow: OneDag) -> psutil.Process:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation((tmp_path / "home").resolve())
-    yield made
-    services.stop(made)
+    with installed(tmp_path) as made:
+        yield made
 
 
 def backfill(airflow: OneDag, first: date, last: date, shop: Path) -> None:
@@ -113,8 +113,6 @@ def check_lake(installation: Installation, days: int) -> None:
     assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(days * PER_DAY))
 
 
-# The stack's processes outlive the objects that started them, and are ended by their ids.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installation, tmp_path: Path) -> None:
     shop = write_kiosk(tmp_path, log_of(ALL_DAYS))
     airflow = OneDag.start(installation, "ingest", {})
@@ -150,7 +148,6 @@ def small_disk(installation: Installation) -> Iterator[Path]:
 
 
 @pytest.mark.full_faults
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_full_disk_is_named_and_what_was_stopped_goes_on_after_it(
     sweep: Sweep, installation: Installation, small_disk: Path, tmp_path: Path
 ) -> None:

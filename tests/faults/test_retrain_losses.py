@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from serving.store import ReleaseStore
-from stack import processes, services
+from stack import processes
 from stack.airflow_client import answers
 from stack.installation import Installation, mlflow_environment
 from tests.faults.conftest import Sweep
 from tests.pipelines.test_stages import SETTINGS
-from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.stack.airflow_of_one_dag import STARTED, OneDag, installed, wait_for
 from tests.world import write_world
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full_faults]
@@ -31,9 +31,8 @@ TOY = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2, "
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation((tmp_path / "home").resolve())
-    yield made
-    services.stop(made)
+    with installed(tmp_path) as made:
+        yield made
 
 
 class Mlflow:
@@ -51,6 +50,7 @@ class Mlflow:
             ["mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
              "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--serve-artifacts",
              "--artifacts-destination", str(home / "mlflow")], mlflow_environment(self.installation), log)
+        STARTED.append(self.process)
         processes.wait_until("mlflow", lambda: answers(f"http://127.0.0.1:{self.port}/health"), self.process, log, 180)
 
     def down(self) -> None:
@@ -73,8 +73,6 @@ def is_over(airflow: OneDag, run: str) -> bool:
     return airflow.client.run_state("retrain", run) in ("success", "failed")
 
 
-# The stack's processes outlive the objects that started them, and are ended by their ids.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_retrain_waits_for_mlflow(sweep: Sweep, installation: Installation, tmp_path: Path) -> None:
     shop, mlflow = write_world(tmp_path / "toys", users=60), Mlflow(installation)
     airflow = OneDag.start(installation, "retrain", {}, is_quick=False, mlflow_port=mlflow.port)
@@ -98,7 +96,6 @@ def test_a_retrain_waits_for_mlflow(sweep: Sweep, installation: Installation, tm
     assert len({release.model_version for release in history}) == 1  # one training, recorded once
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_stale_first_try_releases_nothing_beside_the_second(
     sweep: Sweep, installation: Installation, tmp_path: Path
 ) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from stack import postgres, processes
+from stack import postgres, processes, services
 from stack.airflow_client import AirflowClient, answers
 from stack.installation import Installation, airflow_environment, ensure_secrets, password
 
@@ -42,6 +43,7 @@ from dags.{name} import dag
 COMPONENTS = {"api-server": ("--host", "127.0.0.1", "--workers", "1"), "dag-processor": (),
               "scheduler": ("--skip-serve-logs",)}
 PAUSE_S = 2.0  # until what ended is started again
+STARTED: "list[subprocess.Popen[bytes]]" = []  # by this process; their ends are heard by `installed`
 
 
 @dataclass
@@ -75,6 +77,7 @@ class OneDag:
         """
         ensure_secrets(installation)
         database, folder = postgres.start(installation)
+        STARTED.append(database)
         postgres.ensure_database(folder, "airflow")
         port = processes.choose_port("AIRFLOW_PORT", 8080)
         environment = airflow_environment(installation, partial(postgres.url, folder, "airflow"), port, mlflow_port)
@@ -100,6 +103,7 @@ class OneDag:
         self.components[component] = processes.spawn(
             ["airflow", component, *COMPONENTS[component]], self.environment,
             self.installation.logs / f"{component}.log")
+        STARTED.append(self.components[component])
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -133,6 +137,18 @@ class OneDag:
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a DAG."""
         return list(self.client.call("GET", f"/dags/{dag_id}/dagRuns?limit=200")["dag_runs"])
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[Installation]:
+    """Places for a stack below a folder; what runs there is ended, and nobody's child any more, at the end."""
+    made = Installation((folder / "home").resolve())
+    try:
+        yield made
+    finally:
+        services.stop(made)
+        while STARTED:
+            STARTED.pop().wait(60)
 
 
 def wait_for(what: str, is_true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

@@ -5,23 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from stack import services
 from stack.installation import Installation
 from tests.lake_world import log_of, write_kiosk
-from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.stack.airflow_of_one_dag import OneDag, installed, wait_for
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation((tmp_path / "home").resolve())
-    yield made
-    services.stop(made)
+    with installed(tmp_path) as made:
+        yield made
 
 
-# The stack's processes outlive the objects that started them, and are ended by their ids.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_an_event_of_the_catalogue_starts_a_refresh(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

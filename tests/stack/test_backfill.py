@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from pipelines.lake import Lake
-from stack import processes, services
+from stack import processes
 from stack.installation import Installation
 from tests.lake_world import FIRST, PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
 from tests.served import answering
-from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.stack.airflow_of_one_dag import OneDag, installed, wait_for
 from tests.stack.statsd_listener import Listener
 
 pytestmark = pytest.mark.e2e
@@ -29,9 +29,8 @@ PATIENCE_S = 120.0  # a day: seconds on an idle machine
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation((tmp_path / "home").resolve())
-    yield made
-    services.stop(made)
+    with installed(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -86,8 +85,6 @@ def is_tried_again(airflow: OneDag) -> bool:
                for run in airflow.runs("ingest") for task in airflow.client.tasks("ingest", run["dag_run_id"]))
 
 
-# The stack's processes outlive the objects that started them, and are ended by their ids.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     installation: Installation, tmp_path: Path, days: int, statsd: Listener
 ) -> None:
