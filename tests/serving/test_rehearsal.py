@@ -1,5 +1,6 @@
 """What a bundle does to the process that opens it, it does to one that nobody needs."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -80,7 +81,13 @@ def test_how_it_ends_decides_whose_fault_it_is(
     rehearsal.prepare()
     child = waiting()
     child.suspend()  # so that the signal comes while the bundle is its business
-    threading.Timer(1, lambda: (child.send_signal(ended), child.resume())).start()
+
+    def end() -> None:
+        child.send_signal(ended)
+        with contextlib.suppress(psutil.NoSuchProcess):  # SIGKILL does not wait until a process goes on
+            child.resume()
+
+    threading.Timer(1, end).start()
     with pytest.raises(error, match=fault) as caught:
         rehearsal.rehearse(bundle_folder, digest_in(bundle_folder), Bounds())
     assert type(caught.value) is error
