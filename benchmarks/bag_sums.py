@@ -35,8 +35,11 @@ def milliseconds(call: Callable[[Any], Any], table: Any, upstream: Any) -> float
 
 
 def main(snapshot: Annotated[Path, typer.Option(help="Folder of the features stage.", exists=True)],
-         dimension: int = 128) -> None:
-    """Time both on the items of a snapshot."""
+         dimension: Annotated[int, typer.Option(min=1, help="Numbers of a token.")] = 128) -> None:
+    """Time both on the items of a snapshot, after a look that both compute the same.
+
+    Example: `python -m benchmarks.bag_sums --snapshot .vitrine/artifacts/features/KEY`
+    """
     from models.bag_sums import BagSums
     from models.legacy_keras import tf
     from pipelines.snapshot import SnapshotData

@@ -1,5 +1,6 @@
 """Processes of the stack: started in groups of their own, found by their mark, ended without a rest."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -127,6 +128,9 @@ def give_up(ports: Iterable[int]) -> None:
     """Let other launchers have these ports again."""
     for port in ports:
         _CLAIMS.pop(port).close()
+
+
+atexit.register(lambda: give_up([*_CLAIMS]))  # the system would too, and Python would warn of it
 
 
 def choose_port(variable: str, preferred: int) -> int:

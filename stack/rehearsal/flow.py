@@ -184,9 +184,9 @@ class Flow:
 
     def secrets(self) -> str:
         """No log and no argument of a process shows a secret of .env."""
-        shown = self.rehearsal.shown({**secrets_of(self.variables), "the key of the API's client": self._key})
+        shown, places = self.rehearsal.shown({**secrets_of(self.variables), "the key of the API's client": self._key})
         _must(not shown, f"secrets are shown: {', '.join(shown)}")
-        return f"{self.rehearsal.looked_at} places"
+        return f"{places} places"
 
     def _lake(self) -> Lake:
         return Lake(self.rehearsal.folder / "volumes" / "vitrine" / "lake" / self.shop.name)

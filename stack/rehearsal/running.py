@@ -53,7 +53,6 @@ class Rehearsal:
         self.logs = self.folder / "logs"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._done: set[str] = set()
-        self.looked_at = 0  # places, when secrets were looked for
         self._tools()
 
     def up(self, *names: str) -> None:
@@ -166,16 +165,23 @@ class Rehearsal:
         """Every process of this rehearsal."""
         return processes.marked(self.folder)
 
-    def shown(self, secrets: Mapping[str, str]) -> list[str]:
-        """Where a secret stands in a log of a service or a task, or in the arguments of a process; names -> secrets."""
+    def shown(self, secrets: Mapping[str, str]) -> tuple[list[str], int]:
+        """Where a secret stands in a log of a service or a task, or in the arguments of a process.
+
+        Args:
+            secrets: name -> secret.
+
+        Returns:
+            Sentences "name in place", and in how many places was looked.
+        """
         logs = [*self.logs.glob("*.log"), *(self.folder / "volumes" / "airflow-logs").rglob("*.log")]
         texts = {str(path): path.read_text(encoding="utf-8", errors="replace") for path in logs}
         for process in self.alive():
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
                 texts[f"arguments of {process.pid} ({process.name()})"] = " ".join(process.cmdline())
-        self.looked_at = len(texts)
-        return sorted(f"{name} in {place}" for place, text in texts.items() for name, secret in secrets.items()
-                      if secret in text)
+        found = sorted(f"{name} in {place}" for place, text in texts.items() for name, secret in secrets.items()
+                       if secret in text)
+        return found, len(texts)
 
     def log_file(self, name: str) -> Path:
         """What a service says goes there."""

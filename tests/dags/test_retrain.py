@@ -128,7 +128,6 @@ def test_links_name_the_run_and_the_verdict_in_it(
     assert json.loads(answer.stdout.splitlines()[-1]) == [run, verdict, "", "", "", ""]
 
 
-
 # In a process of its own: Airflow takes over whoever imports it.
 ASKED = """
 import json, sys

@@ -6,6 +6,9 @@ from typing import TypeVar
 
 import pytest
 
+from tests.stack.airflow_of_one_dag import installation
+
+__all__ = ["Sweep", "installation", "sweep"]
 Size = TypeVar("Size", int, float)
 _TOLD = "counts of a fault sweep"
 

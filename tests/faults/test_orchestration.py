@@ -5,12 +5,11 @@ after seconds, as an engine of containers does; nobody touches a run. With --ful
 own; else some of them follow one another in one.
 """
 
-import json
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 
 import psutil
@@ -21,7 +20,8 @@ from stack import postgres, processes, services
 from stack.installation import Installation
 from tests.faults.conftest import Sweep
 from tests.lake_world import PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
-from tests.stack.airflow_of_one_dag import STARTED, OneDag, installed, wait_for
+from tests.stack.airflow_of_one_dag import STARTED, OneDag, wait_for
+from tests.stack.ingest_backfill import backfill, states
 
 pytestmark = pytest.mark.e2e
 ALL_DAYS = 40
@@ -76,26 +76,6 @@ def at_work(airflow: OneDag) -> psutil.Process:
     return found[0]
 
 
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    with installed(tmp_path) as made:
-        yield made
-
-
-def backfill(airflow: OneDag, first: date, last: date, shop: Path) -> None:
-    """Ask for days, once the backfill before is over, which Airflow looks for every 30 s."""
-    wait_for("the end of the backfill before", lambda: all(
-        one["completed_at"] for one in airflow.client.call("GET", "/backfills?dag_id=ingest")["backfills"]))
-    asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(first), "--to-date", str(last),
-             "--max-active-runs", "4", "--dag-run-conf", json.dumps({"data": str(shop)})]
-    said = subprocess.run(asked, env=airflow.environment, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-
-
-def states(airflow: OneDag) -> list[str]:
-    return [run["state"] for run in airflow.runs("ingest")]
-
-
 def is_under_way(airflow: OneDag, before: int) -> bool:
     """Whether a run is on, and something has succeeded since a loss before."""
     return "running" in states(airflow) and successes(airflow) > before
@@ -118,6 +98,7 @@ def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installatio
     airflow = OneDag.start(installation, "ingest", {})
     rounds = [[name, name] for name in LOSSES] if sweep.is_full else [list(SHORT)]
     days = sweep.size(2, 5)
+    lost: Counter[str] = Counter()
     with airflow.kept():
         for number, losses in enumerate(rounds):
             first, last = number * days + 1, (number + 1) * days
@@ -126,7 +107,8 @@ def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installatio
             for loss in losses:
                 wait_for(f"a run under way, to lose {loss}", lambda before=before: is_under_way(airflow, before))
                 LOSSES[loss](airflow)
-                sweep.count(**{loss: int(sweep.counts.get(loss, 0)) + 1})  # type: ignore[call-overload]
+                lost[loss] += 1
+                sweep.count(**lost)
                 before = successes(airflow)
             wait_for("the end of all runs", lambda last=last: states(airflow) == ["success"] * last, PATIENCE_S)
             check_lake(installation, last)
@@ -167,5 +149,3 @@ def test_a_full_disk_is_named_and_what_was_stopped_goes_on_after_it(
     wait_for("the end of all runs", lambda: states(airflow) == ["success"] * days, PATIENCE_S)
     check_lake(installation, days)
     sweep.count(runs_stopped_with_the_cause=days, runs_ended_right=days)
-
-

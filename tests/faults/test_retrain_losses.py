@@ -6,7 +6,6 @@ The promotion's first try outlives its supervisor, is held until a second one ha
 import os
 import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,13 @@ from stack.airflow_client import answers
 from stack.installation import Installation, mlflow_environment
 from tests.faults.conftest import Sweep
 from tests.pipelines.test_stages import SETTINGS
-from tests.stack.airflow_of_one_dag import STARTED, OneDag, installed, wait_for
+from tests.stack.airflow_of_one_dag import STARTED, OneDag, wait_for
 from tests.world import write_world
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full_faults]
 RUNS, DOWN_S = 5, 60.0
 AS_OF = datetime(2026, 1, 25, tzinfo=UTC)
 TOY = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2, "members": 1}}
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    with installed(tmp_path) as made:
-        yield made
 
 
 class Mlflow:
@@ -107,7 +100,9 @@ def test_a_stale_first_try_releases_nothing_beside_the_second(
         trigger(airflow, run, shop, AS_OF + timedelta(hours=number))
         first = promotion(airflow, run)
         first.suspend()
-        first.parent().kill()  # type: ignore[union-attr]
+        supervisor = first.parent()
+        assert supervisor is not None
+        supervisor.kill()
         wait_for("the end of the run", lambda run=run: is_over(airflow, run), 1200)
         assert airflow.client.run_state("retrain", run) == "success"
         assert tasks(airflow, run)["promote"]["try_number"] > 1

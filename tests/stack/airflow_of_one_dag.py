@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from stack import postgres, processes, services
 from stack.airflow_client import AirflowClient, answers
@@ -38,8 +39,6 @@ AS_IT_IS = """
 # A file without the word airflow would be passed over.
 from dags.{name} import dag
 """
-
-
 COMPONENTS = {"api-server": ("--host", "127.0.0.1", "--workers", "1"), "dag-processor": (),
               "scheduler": ("--skip-serve-logs",)}
 PAUSE_S = 2.0  # until what ended is started again
@@ -149,6 +148,13 @@ def installed(folder: Path) -> Iterator[Installation]:
         services.stop(made)
         while STARTED:
             STARTED.pop().wait(60)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    """Places for a stack below the test's folder."""
+    with installed(tmp_path) as made:
+        yield made
 
 
 def wait_for(what: str, is_true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

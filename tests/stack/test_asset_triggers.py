@@ -1,21 +1,14 @@
 """Word of a new catalogue starts `refresh_catalogue`, through a real scheduler."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stack.installation import Installation
 from tests.lake_world import log_of, write_kiosk
-from tests.stack.airflow_of_one_dag import OneDag, installed, wait_for
+from tests.stack.airflow_of_one_dag import OneDag, wait_for
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    with installed(tmp_path) as made:
-        yield made
 
 
 def test_an_event_of_the_catalogue_starts_a_refresh(

@@ -6,10 +6,8 @@ Five days in every run of the tests, thirty with --full-faults.
 import contextlib
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import psutil
@@ -20,17 +18,12 @@ from stack import processes
 from stack.installation import Installation
 from tests.lake_world import FIRST, PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
 from tests.served import answering
-from tests.stack.airflow_of_one_dag import OneDag, installed, wait_for
+from tests.stack.airflow_of_one_dag import OneDag, wait_for
+from tests.stack.ingest_backfill import backfill, states
 from tests.stack.statsd_listener import Listener
 
 pytestmark = pytest.mark.e2e
 PATIENCE_S = 120.0  # a day: seconds on an idle machine
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    with installed(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -50,20 +43,6 @@ def lake_of(installation: Installation) -> Lake:
 
 def published(installation: Installation) -> int:
     return len(lake_of(installation).days()) if (installation.home / "lake" / SHOP / "lake.json").exists() else 0
-
-
-def backfill(airflow: OneDag, last: date, shop: Path, *options: str) -> None:
-    """Ask for a backfill from FIRST on, once Airflow has seen that the one before is over: it looks every 30 s."""
-    wait_for("the end of the backfill before", lambda: all(
-        one["completed_at"] for one in airflow.client.call("GET", "/backfills?dag_id=ingest")["backfills"]))
-    asked = ["airflow", "backfill", "create", "--dag-id", "ingest", "--from-date", str(FIRST), "--to-date", str(last),
-             "--max-active-runs", "4", "--dag-run-conf", json.dumps({"data": str(shop)}), *options]
-    said = subprocess.run(asked, env=airflow.environment, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-
-
-def states(airflow: OneDag) -> list[str]:
-    return [run["state"] for run in airflow.runs("ingest")]
 
 
 def kill_a_task(airflow: OneDag) -> bool:
@@ -93,7 +72,7 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
         "OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(told), "append": True}),
         "OPENLINEAGE__EXECUTION_TIMEOUT": 60,  # seconds to tell in; 10 are too few for a busy machine
         "METRICS__STATSD_ON": True, "METRICS__STATSD_PORT": statsd.port, "METRICS__STATSD_INFLUXDB_ENABLED": True})
-    backfill(airflow, march(days), shop)
+    backfill(airflow, FIRST, march(days), shop)
 
     # First a task that is at it ...
     wait_for("the first day", lambda: published(installation) >= 1)
@@ -121,7 +100,7 @@ def test_a_backfill_whose_task_and_scheduler_are_killed_publishes_each_day_once(
     more = log_of(days + 1)
     more.loc[PER_DAY, "item_id"] = "z"
     write_kiosk(tmp_path, more)
-    backfill(airflow, march(2), shop, "--reprocess-behavior", "completed")
+    backfill(airflow, FIRST, march(2), shop, "--reprocess-behavior", "completed")
     wait_for("the second backfill", lambda: len(states(airflow)) >= days and set(states(airflow)) == {"success"}
              and lake_of(installation).latest(march(2)).revision == 2)  # type: ignore[union-attr]
     assert [one.revision for one in lake_of(installation).partitions()] == [1, 2, *[1] * (days - 2)]

@@ -129,7 +129,6 @@ services:
     assert rehearsal.alive() == []
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_what_a_service_leaves_behind_is_ended_too(tmp_path: Path) -> None:
     rehearsal = write(tmp_path, """
 services:

@@ -4,20 +4,17 @@ import stat
 from pathlib import Path
 
 import psycopg2
-import pytest
 
 from stack import postgres, services
 from stack.installation import Installation
 
 
-# The server outlives the object that started it, and is ended by its mark.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")
 def test_a_deep_home_has_its_socket_elsewhere_and_for_nobody_else(tmp_path: Path) -> None:
     installation = Installation((tmp_path / "a-folder-of-thirty-characters-" / ("deep" * 15)).resolve())
     assert len(str(installation.postgres / ".s.PGSQL.5432")) > 107  # sun_path of unix(7): 108 bytes with its zero
-    socket = None
+    server, socket = None, None
     try:
-        _, socket = postgres.start(installation)
+        server, socket = postgres.start(installation)
         with psycopg2.connect(postgres.url(socket, "postgres")) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW unix_socket_directories")
             assert cursor.fetchone() == (str(socket),)
@@ -26,5 +23,6 @@ def test_a_deep_home_has_its_socket_elsewhere_and_for_nobody_else(tmp_path: Path
         assert stat.S_IMODE(socket.stat().st_mode) == 0o700
     finally:
         services.stop(installation)
-        if socket is not None:
+        if server is not None and socket is not None:
+            server.wait(60)
             socket.rmdir()
