@@ -1,5 +1,6 @@
 """The online process of one shop, put together from the installation's settings: `vitrine serve`."""
 
+import gc
 import ipaddress
 import logging
 import signal
@@ -94,6 +95,10 @@ def serve(
     """
     import uvicorn
 
+    # What is imported stays. Python's collector would look through all of it again and again, for a tenth of a second
+    # each time, in which nothing is answered. A release is opened after this: it goes when another one comes.
+    gc.collect()
+    gc.freeze()
     live = LiveSettings(tried=places.bundle_cache / FOLDER)
     metrics = member.metrics if member is not None else None
     with opened(places, shop, api, live, storefront, rules, is_awaited, metrics) as process:

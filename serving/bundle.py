@@ -102,7 +102,7 @@ class Bundle:
     item_inputs: Floats  # [items, Din]
     popularity: npt.NDArray[np.int64]  # [items]
     items: pa.Table  # [items] rows
-    item_ids: list[str]  # [items]
+    item_ids: tuple[str, ...]  # [items]; Python's collector looks through a list again and again
     rows: dict[str, int]  # item id -> row
     tombstones: npt.NDArray[np.int64]  # rows that are never shown
     unavailable: npt.NDArray[np.int64]  # rows that the shop did not have when the bundle was made
@@ -227,7 +227,7 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     missing = {ITEM, *(column for column in served.display.values() if column)} - set(table.column_names)
     if missing:
         raise ValueError(f"items.parquet lacks the columns {sorted(missing)} that spec.json shows")
-    item_ids = table.column(ITEM).cast(pa.string()).to_pylist()
+    item_ids = tuple(table.column(ITEM).cast(pa.string()).to_pylist())
     rows = dict(zip(item_ids, range(items), strict=True))
     if len(rows) != items or None in rows:
         raise ValueError(f"items.parquet has {items:,} rows of {len(rows):,} different item ids")

@@ -5,6 +5,7 @@ a function of that bundle and of today's table alone: an item that was gone for 
 nothing drifts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +128,7 @@ class Present:
                    for pair in zip(now[name].tolist(), before.column(name).to_pylist(), strict=True))
 
 
-def arrange(base_ids: list[str], present_ids: list[str]) -> Rows:
+def arrange(base_ids: Sequence[str], present_ids: Sequence[str]) -> Rows:
     """Where today's items stand: for each row its place in `present_ids`.
 
     Rows stay where they were, so that an index changes little: what is gone gives its row to something new, in the
