@@ -6,6 +6,7 @@ the same call that the command line makes.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -78,11 +79,13 @@ class StageTask(TellsLineage, BaseOperator):
                 shown = params.model_copy(update={"source": redacted(params.source)})
                 log.info("%s, asked for by %s", summary(shown.model_dump()), origin.actor)
             places = with_connection(load_settings()).of_shop(params.shop)
+            began = time.monotonic()
             contract = run_stage(self.stage, self.upstream, params, origin, places)
+            seconds = time.monotonic() - began
         self.told = emit(self.stage, context, params.shop, self.upstream, contract, places)
         if not params.replay:  # a day that is over is no point of today's series
             tell(self.stage, params.shop, contract)
-        log.info("%s: %s", self.stage, summary(contract))
+        log.info("%s, %.1f s: %s", self.stage, seconds, summary(contract))
         return contract
 
 

@@ -95,6 +95,7 @@ class OneDag:
                              started.components["api-server"], logs / "api-server.log", PATIENCE_S)
         wait_for("scheduler and DAG processor", client.is_healthy)
         wait_for(f"the DAG {name}", lambda: client.has_dag(name))
+        client.ensure_pool(*services.POOL)
         return started
 
     def spawn(self, component: str) -> None:

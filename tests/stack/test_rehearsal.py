@@ -3,9 +3,7 @@
 `make production-rehearsal` takes the whole flow through all of them; here is what tells most in little time.
 """
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -19,48 +17,22 @@ from pipelines.index import IndexSettings, index
 from pipelines.lake import Lake
 from pipelines.promote import promote
 from pipelines.settings import load_settings
-from stack.airflow_client import AirflowClient
-from stack.rehearsal.composition import Composition
-from stack.rehearsal.doors import Doors
 from stack.rehearsal.flow import UNSCHEDULED
-from stack.rehearsal.running import Rehearsal, until
-from stack.rehearsal.variables import drawn, new_client, secrets_of
+from stack.rehearsal.running import until
+from stack.rehearsal.variables import new_client
 from tests.lake_world import log_of, march, write_kiosk
 from tests.mlflow_record import recorded
 from tests.release_world import make_registered
+from tests.stack.rehearsal_stage import Stage, staged
 
 pytestmark = pytest.mark.e2e
 PATIENCE_S = 600.0  # of a busy machine
 
 
-@dataclass
-class Stage:
-    """A rehearsal with what a person knows of it."""
-
-    variables: dict[str, str]
-    composition: Composition
-    rehearsal: Rehearsal
-    doors: Doors
-
-    def shown(self) -> list[str]:
-        """Where secrets stand in a log or in the arguments of a process."""
-        found, places = self.rehearsal.shown(secrets_of(self.variables))
-        assert places > 4
-        return found
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    if shutil.which("wget") is None:
-        pytest.skip("wget is not on this machine; images of the composition ask by it how they are")
-    shop = write_kiosk(tmp_path, log_of(2))
-    folder = tmp_path / "rehearsal"
-    folder.mkdir()
-    variables = drawn(folder, shop)
-    composition = Composition(folder, variables)
-    made = Stage(variables, composition, Rehearsal(composition, UNSCHEDULED), Doors(composition, variables))
-    yield made
-    made.rehearsal.stop()
+    with staged(tmp_path, write_kiosk(tmp_path, log_of(2)), UNSCHEDULED) as made:
+        yield made
 
 
 def test_the_api_waits_serves_and_remembers_through_restarts(
@@ -125,8 +97,7 @@ def test_a_celery_worker_runs_a_dag_and_mlflow_lets_in_nobody_without_a_password
     rehearsal = stage.rehearsal
     rehearsal.up("scheduler", "dag-processor", "worker")
 
-    airflow = AirflowClient(f"http://127.0.0.1:{stage.composition.ports['api-server', 8080]}",
-                            stage.variables["AIRFLOW_ADMIN_PASSWORD"], PATIENCE_S)
+    airflow = stage.airflow(PATIENCE_S)
     until("the DAG is parsed", lambda: airflow.has_dag("ingest"), PATIENCE_S)
     assert [(pool["name"], pool["slots"]) for pool in airflow.call("GET", "/pools")["pools"]
             if pool["name"] == "training"] == [("training", 1)]
