@@ -57,8 +57,8 @@ def test_runs_end_right_when_workers_are_lost(sweep: Sweep, tmp_path: Path) -> N
             until("a task at work", lambda: running(airflow) > 0, PATIENCE_S)
             worker = psutil.Process(rehearsal.process("worker").pid)
             processes.end([worker, *worker.children(recursive=True)], signal.SIGKILL, 10)
-            assert rehearsal.end("worker") == [-signal.SIGKILL]
-            rehearsal.start("worker")
+            rehearsal.end("worker")
+            rehearsal.start("worker")  # as the engine does
             until("the end of all runs", lambda last=last: states(airflow) == ["success"] * last, PATIENCE_S)
             sweep.count(workers_lost=number + 1, runs_ended_right=last)
         lake = Lake(rehearsal.folder / "volumes" / "vitrine" / "lake" / SHOP)

@@ -1,15 +1,19 @@
-"""What a retrain loses while a real Airflow runs it: MLflow for a minute, and the supervisor of a promotion.
+"""What may befall retrains that a real Airflow runs: MLflow away for a minute, a promotion without its supervisor, and
+scheduled, manual and backfilled runs at once.
 
 The promotion's first try outlives its supervisor, is held until a second one has released, and then goes on.
 """
 
 import os
 import signal
+import subprocess
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -112,6 +116,49 @@ def test_a_stale_first_try_releases_nothing_beside_the_second(
         wait_for("the end of the first try", lambda first=first: not alive(first))
         assert store.history() == released
     sweep.count(stale_first_tries=RUNS, releases=len(store.history()))
+
+
+def test_runs_at_once_never_take_what_is_live_back_in_time(
+    sweep: Sweep, installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_three = (datetime.now(UTC) - timedelta(hours=3)).replace(hour=0, minute=0, second=0, microsecond=0)
+    monday = at_three - timedelta(days=at_three.weekday())  # the schedule's: every Monday, at 03:00
+    shop, mlflow = world_until(tmp_path / "toys", monday + timedelta(days=1)), Mlflow(installation)
+    monkeypatch.setenv("VITRINE_SOURCE", str(shop))
+    airflow = OneDag.start(installation, "retrain", {"SCHEDULER__USE_JOB_SCHEDULE": True, "CORE__PARALLELISM": 4},
+                           mlflow_port=mlflow.port, more=f"dag.params['settings'] = {TOY!r}\n")
+    newest = monday + timedelta(days=1)
+    manual = {f"manual-{days}": newest - timedelta(days=days) for days in (2, 0, 3)}
+    for run, as_of in manual.items():
+        trigger(airflow, run, shop, as_of)
+    first, last = ((monday - timedelta(days=days)).date() for days in (20, 6))
+    asked = ["airflow", "backfill", "create", "--dag-id", "retrain", "--from-date", str(first), "--to-date", str(last),
+             "--max-active-runs", "2"]
+    said = subprocess.run(asked, env=airflow.environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+
+    def runs() -> Counter[tuple[str, str]]:
+        return Counter((run["run_type"], run["state"]) for run in airflow.runs("retrain"))
+
+    wait_for("a run of each kind", lambda: {kind for kind, _ in runs()} == {"manual", "scheduled", "backfill"})
+    wait_for("their end", lambda: not {"queued", "running"} & {state for _, state in runs()}, 3600)
+    assert {state for _, state in runs()} == {"success"}, runs()
+    released = ReleaseStore(installation.home / "store" / "toys").history()
+    moments = [release.as_of for release in released]
+    assert moments == sorted(moments) and moments[-1] == newest
+    # A run of a day that is over never releases; of the others each did whose data were not older than what was live.
+    assert "airflow:backfill" not in {release.actor for release in released}
+    assert set(moments) <= {*manual.values(), monday + timedelta(hours=3)}
+    sweep.count(**{f"{kind} runs": number for (kind, _), number in runs().items()}, releases=len(released))
+
+
+def world_until(folder: Path, end: datetime) -> Path:
+    """The toy shop, whose last event lies on the day before `end`."""
+    shop = write_world(folder, users=60)
+    events = pd.read_parquet(shop / "events.parquet")
+    events["timestamp"] += pd.Timestamp(end) - events["timestamp"].max().ceil("D")
+    events.to_parquet(shop / "events.parquet", index=False)
+    return shop
 
 
 def promotion(airflow: OneDag, run: str) -> psutil.Process:

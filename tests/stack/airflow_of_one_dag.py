@@ -64,7 +64,7 @@ class OneDag:
 
     @classmethod
     def start(cls, installation: Installation, name: str, settings: Mapping[str, object], is_quick: bool = True,
-              mlflow_port: int = 0) -> "OneDag":
+              mlflow_port: int = 0, more: str = "") -> "OneDag":
         """Start all of it and wait until the DAG is known.
 
         Args:
@@ -73,6 +73,7 @@ class OneDag:
             settings: further AIRFLOW__ variables.
             is_quick: tasks are tried again after seconds; else after as long as the DAG says.
             mlflow_port: of the loopback, where there is an MLflow.
+            more: lines of Python that change `dag`.
         """
         ensure_secrets(installation)
         database, folder = postgres.start(installation)
@@ -82,7 +83,7 @@ class OneDag:
         environment = airflow_environment(installation, partial(postgres.url, folder, "airflow"), port, mlflow_port)
         dags = installation.home / "dags"
         dags.mkdir()
-        (dags / f"{name}.py").write_text((QUICK if is_quick else AS_IT_IS).format(name=name), encoding="utf-8")
+        (dags / f"{name}.py").write_text((QUICK if is_quick else AS_IT_IS).format(name=name) + more, encoding="utf-8")
         chosen = {"CORE__DAGS_FOLDER": dags, **SOON, **settings}
         environment |= {f"AIRFLOW__{key}": str(value) for key, value in chosen.items()}
         logs = installation.logs
