@@ -4,7 +4,6 @@ scheduled, manual and backfilled runs at once.
 The promotion's first try outlives its supervisor, is held until a second one has released, and then goes on.
 """
 
-import os
 import signal
 import subprocess
 import time
@@ -29,7 +28,37 @@ from tests.world import write_world
 pytestmark = [pytest.mark.e2e, pytest.mark.full_faults]
 RUNS, DOWN_S = 5, 60.0
 AS_OF = datetime(2026, 1, 25, tzinfo=UTC)
-TOY = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2, "members": 1}}
+# Any challenger passes, whatever is live and however little it differs: what it is worth is tried elsewhere.
+TOY = {**SETTINGS, "train": {**SETTINGS["train"], "max_epochs": 1, "steps": 2, "members": 1},
+       "gate": {**SETTINGS["gate"], "champion_tolerance": 0.98, "widest_tolerance": 0.99, "slice_tolerance": 0.99,
+                "coverage_ratio": 0.0, "min_churn": 0.0, "max_churn": 1.0, "min_users": 2}}
+# A task has the parameters that its DAG had when it was made.
+BY_DEFAULT = """
+for one in (dag, *dag.tasks):
+    one.params["settings"] = {settings!r}
+"""
+# The first try of each release waits before it writes the record, until a file lets it go on.
+HELD = """
+import os, time
+from pathlib import Path
+from serving.store import ReleaseStore
+
+commit = ReleaseStore.commit
+
+def held(store, release):
+    place = Path({folder!r}) / release.as_of.isoformat()
+    try:
+        with place.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        pass
+    else:
+        while place.exists():
+            time.sleep(0.1)
+    return commit(store, release)
+
+ReleaseStore.commit = held
+"""
 
 
 class Mlflow:
@@ -97,22 +126,26 @@ def test_a_stale_first_try_releases_nothing_beside_the_second(
     sweep: Sweep, installation: Installation, tmp_path: Path
 ) -> None:
     shop, mlflow = write_world(tmp_path / "toys", users=60), Mlflow(installation)
-    airflow = OneDag.start(installation, "retrain", {}, mlflow_port=mlflow.port)
+    holds = tmp_path / "holds"
+    holds.mkdir()
+    airflow = OneDag.start(installation, "retrain", {}, mlflow_port=mlflow.port, more=HELD.format(folder=str(holds)))
     store = ReleaseStore(installation.home / "store" / "toys")
     for number in range(RUNS):
-        run = f"run-{number}"
-        trigger(airflow, run, shop, AS_OF + timedelta(hours=number))
-        first = promotion(airflow, run)
-        first.suspend()
+        run, as_of = f"run-{number}", AS_OF - timedelta(days=RUNS - number)
+        trigger(airflow, run, shop, as_of)
+        hold = holds / as_of.isoformat()
+        wait_for("the promotion's first try", lambda hold=hold: hold.exists() and bool(hold.read_text()), 300)
+        first = psutil.Process(int(hold.read_text()))
         supervisor = first.parent()
-        assert supervisor is not None
+        assert supervisor is not None and "LocalExecutor" in " ".join(supervisor.cmdline())
         supervisor.kill()
         wait_for("the end of the run", lambda run=run: is_over(airflow, run), 1200)
         assert airflow.client.run_state("retrain", run) == "success"
         assert tasks(airflow, run)["promote"]["try_number"] > 1
         released = store.history()
         assert len(released) == number + 1
-        os.kill(first.pid, signal.SIGCONT)
+        assert alive(first)
+        hold.unlink()
         wait_for("the end of the first try", lambda first=first: not alive(first))
         assert store.history() == released
     sweep.count(stale_first_tries=RUNS, releases=len(store.history()))
@@ -126,7 +159,7 @@ def test_runs_at_once_never_take_what_is_live_back_in_time(
     shop, mlflow = world_until(tmp_path / "toys", monday + timedelta(days=1)), Mlflow(installation)
     monkeypatch.setenv("VITRINE_SOURCE", str(shop))
     airflow = OneDag.start(installation, "retrain", {"SCHEDULER__USE_JOB_SCHEDULE": True, "CORE__PARALLELISM": 4},
-                           mlflow_port=mlflow.port, more=f"dag.params['settings'] = {TOY!r}\n")
+                           mlflow_port=mlflow.port, more=BY_DEFAULT.format(settings=TOY))
     newest = monday + timedelta(days=1)
     manual = {f"manual-{days}": newest - timedelta(days=days) for days in (2, 0, 3)}
     for run, as_of in manual.items():
@@ -159,25 +192,6 @@ def world_until(folder: Path, end: datetime) -> Path:
     events["timestamp"] += pd.Timestamp(end) - events["timestamp"].max().ceil("D")
     events.to_parquet(shop / "events.parquet", index=False)
     return shop
-
-
-def promotion(airflow: OneDag, run: str) -> psutil.Process:
-    """The process of the promotion's first try, before it has done anything: its title has the task's id."""
-    found: list[psutil.Process] = []
-
-    def is_there() -> bool:
-        assert not is_over(airflow, run)
-        task = tasks(airflow, run)["promote"]
-        for process in airflow.scheduler.children(recursive=True) if task["state"] in ("queued", "running") else ():
-            try:
-                if process.cmdline() and task["id"] in " ".join(process.cmdline()):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return bool(found)
-
-    wait_for("the promotion", is_there, 1200)
-    return found[0]
 
 
 def alive(process: psutil.Process) -> bool:
