@@ -104,11 +104,11 @@ def by_airflow(home: Path, data: str, as_of: datetime, settings: Sequence[str]) 
     return timed(began, ran, dict(map(own_seconds, logs))), (ended - began).total_seconds()
 
 
-def in_one_process(home: Path, data: str, as_of: datetime, settings: Sequence[str]) -> float:
-    """Seconds of `vitrine retrain`, its imports included."""
+def in_one_process(home: Path, data: str, settings: Sequence[str]) -> float:
+    """Seconds of `vitrine retrain` up to the log's last event, its imports included."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-W", "ignore", "-m", "pipelines.cli", "retrain", "--data", data, "--as-of",
-                    as_of.isoformat(), *(word for pair in settings for word in ("--set", pair))],
+    subprocess.run([sys.executable, "-W", "ignore", "-m", "pipelines.cli", "retrain", "--data", data,
+                    *(word for pair in settings for word in ("--set", pair))],
                    check=True, cwd=REPOSITORY, env={**os.environ, "VITRINE_HOME": str(home)}, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 
@@ -137,9 +137,8 @@ def main(
         raise typer.BadParameter(f"{home} exists: what is there already would not be made again; remove it, or give "
                                  "another folder")
     chosen, source = settings or list(QUICK), data or sample_shop(Installation(home.resolve()), console)
-    as_of = default_as_of(source, None)
-    process_s = in_one_process(home.resolve() / "process", source, as_of, chosen)
-    tasks, run_s = by_airflow(home.resolve() / "airflow-run", source, as_of, chosen)
+    process_s = in_one_process(home.resolve() / "process", source, chosen)
+    tasks, run_s = by_airflow(home.resolve() / "airflow-run", source, default_as_of(source, None), chosen)
     typer.echo(report(tasks, run_s, process_s))
 
 
