@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 
 from pipelines.given_settings import parse_settings
-from pipelines.retrain import default_as_of
+from pipelines.retrain import STAGES, default_as_of
 from stack import services
 from stack.installation import REPOSITORY, Installation, StackError
 from stack.quick import QUICK
@@ -57,12 +57,11 @@ def timed(began: datetime, tasks: Sequence[Mapping[str, Any]], own: Mapping[str,
     Args:
         began: when the run was asked for.
         tasks: Airflow's task instances: task_id, state, end_date (ISO 8601).
-        own: task -> seconds of its stage. What is not in it, such as an approval that nobody wanted, is left out.
+        own: task -> seconds of its stage. What is not in it, such as an approval that nobody wanted, is no stage.
     """
-    ends = sorted((datetime.fromisoformat(task["end_date"]), str(task["task_id"])) for task in tasks
-                  if task["task_id"] in own)
+    ends = sorted((datetime.fromisoformat(task["end_date"]), str(task["task_id"])) for task in tasks)
     befores = [began, *(end for end, _ in ends)]
-    return [Timed(task, own[task], (end - before).total_seconds() - own[task])
+    return [Timed(task, own.get(task, 0.0), (end - before).total_seconds() - own.get(task, 0.0))
             for before, (end, task) in zip(befores, ends, strict=False)]
 
 
@@ -99,7 +98,8 @@ def by_airflow(home: Path, data: str, as_of: datetime, settings: Sequence[str]) 
     if state != "success":
         raise StackError(f"the run failed: see {installation.task_logs}")
     ran = [task for task in tasks if task["state"] == "success"]
-    logs = (installation.task_log(DAG, RUN, task["task_id"], task["try_number"]) for task in ran)
+    logs = (installation.task_log(DAG, RUN, task["task_id"], task["try_number"]) for task in ran
+            if task["task_id"] in STAGES)
     began, ended = (datetime.fromisoformat(run[name]) for name in ("queued_at", "end_date"))
     return timed(began, ran, dict(map(own_seconds, logs))), (ended - began).total_seconds()
 

@@ -17,8 +17,10 @@ def ended(task: str, seconds: float) -> dict[str, str]:
 
 
 def test_around_a_task_lies_all_but_its_stage_since_the_end_of_the_one_before() -> None:
-    tasks = [ended("train", 30.0), ended("ingest", 5.0), ended("approve", 7.0)]
-    assert timed(BEGAN, tasks, {"ingest": 3.5, "train": 24.0}) == [Timed("ingest", 3.5, 1.5), Timed("train", 24.0, 1.0)]
+    tasks = [ended("train", 30.0), ended("ingest", 5.0)]
+    tasks.append(ended("approve", 7.0))  # no stage
+    assert timed(BEGAN, tasks, {"ingest": 3.5, "train": 22.0}) == [
+        Timed("ingest", 3.5, 1.5), Timed("approve", 0.0, 2.0), Timed("train", 22.0, 1.0)]
 
 
 def test_the_log_of_a_task_says_how_long_its_stage_took(tmp_path: Path) -> None:
