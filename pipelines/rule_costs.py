@@ -121,7 +121,7 @@ def rule_costs(bundle: Bundle, data: SnapshotData, rules: Rules, settings: CostS
         DataError: there is no rule or no test event, or a rule names a column that the bundle does not have.
         CorruptArtifact: the snapshot is another one's.
     """
-    if item_ids(data).tolist() != bundle.item_ids:
+    if tuple(item_ids(data).tolist()) != bundle.item_ids:
         raise CorruptArtifact(f"{data.path} and bundle {bundle.digest[:12]} have different items: give the folder that "
                               "`vitrine index` printed for this bundle")
     apart = dict(rules.apart())

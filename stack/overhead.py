@@ -1,6 +1,6 @@
 """What Airflow adds to a retrain: around each of its tasks, and beside the same retrain in one process.
 
-    python -m benchmarks.orchestration --home /tmp/vitrine-orchestration
+    python -m stack.overhead --home /tmp/vitrine-orchestration
 
 Both train the same shop with the same settings, each in a folder of its own, one after the other and with nothing
 beside them. A task's own seconds are those of its stage, as its log has them; around it lies all else from the end of
@@ -131,7 +131,7 @@ def main(
 ) -> None:
     """Retrain in one process and through Airflow, and print what lies around the stages.
 
-    Example: `python -m benchmarks.orchestration --home /tmp/vitrine-orchestration --set train.max_epochs=4`
+    Example: `python -m stack.overhead --home /tmp/vitrine-orchestration --set train.max_epochs=4`
     """
     if home.exists():
         raise typer.BadParameter(f"{home} exists: what is there already would not be made again; remove it, or give "

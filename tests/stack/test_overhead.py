@@ -1,4 +1,4 @@
-"""The reckoning of what lies around tasks; a run by Airflow is in tests/stack."""
+"""The reckoning of what lies around tasks, on tasks whose times are written out."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.orchestration import Timed, own_seconds, report, timed
 from stack.installation import StackError
+from stack.overhead import Timed, own_seconds, report, timed
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
