@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 
 from pipelines.given_settings import parse_settings
-from pipelines.retrain import STAGES, default_as_of
+from pipelines.retrain import STAGES, default_as_of, resolved
 from stack import services
 from stack.installation import REPOSITORY, Installation, StackError
 from stack.quick import QUICK
@@ -136,7 +136,8 @@ def main(
     if home.exists():
         raise typer.BadParameter(f"{home} exists: what is there already would not be made again; remove it, or give "
                                  "another folder")
-    chosen, source = settings or list(QUICK), data or sample_shop(Installation(home.resolve()), console)
+    chosen = settings or list(QUICK)
+    source = resolved(data) if data else sample_shop(Installation(home.resolve()), console)
     process_s = in_one_process(home.resolve() / "process", source, chosen)
     tasks, run_s = by_airflow(home.resolve() / "airflow-run", source, default_as_of(source, None), chosen)
     typer.echo(report(tasks, run_s, process_s))

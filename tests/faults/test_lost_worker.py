@@ -16,7 +16,8 @@ from stack.airflow_client import AirflowClient
 from stack.rehearsal.flow import UNSCHEDULED
 from stack.rehearsal.running import until
 from tests.faults.conftest import Sweep
-from tests.lake_world import PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
+from tests.lake_world import SHOP, log_of, march, write_kiosk
+from tests.stack.ingest_backfill import are_over, check_lake, states
 from tests.stack.rehearsal_stage import staged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full_faults]
@@ -27,15 +28,6 @@ SOON = {f"AIRFLOW__SCHEDULER__{name}": seconds for name, seconds in (
     ("TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL", "5"), ("TASK_QUEUED_TIMEOUT", "60"),
     ("TASK_QUEUED_TIMEOUT_CHECK_INTERVAL", "10"))}
 ALSO = {"scheduler": {**UNSCHEDULED["scheduler"], **SOON}, "worker": SOON}
-
-
-def states(airflow: AirflowClient) -> list[str]:
-    return [run["state"] for run in airflow.call("GET", "/dags/ingest/dagRuns?limit=100")["dag_runs"]]
-
-
-def are_over(airflow: AirflowClient) -> bool:
-    """Whether Airflow has seen that all backfills are, for which it looks every 30 s."""
-    return all(one["completed_at"] for one in airflow.call("GET", "/backfills?dag_id=ingest")["backfills"])
 
 
 def running(airflow: AirflowClient) -> int:
@@ -62,9 +54,7 @@ def test_runs_end_right_when_workers_are_lost(sweep: Sweep, tmp_path: Path) -> N
             until("the end of all runs", lambda last=last: states(airflow) == ["success"] * last, PATIENCE_S)
             sweep.count(workers_lost=number + 1, runs_ended_right=last)
         lake = Lake(rehearsal.folder / "volumes" / "vitrine" / "lake" / SHOP)
-        assert [(one.day, one.revision) for one in lake.partitions()] == [
-            (march(day), 1) for day in range(1, ROUNDS * DAYS + 1)]
-        assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(ROUNDS * DAYS * PER_DAY))
+        check_lake(lake, ROUNDS * DAYS)
         tries = [task["try_number"] for task in airflow.call(
             "GET", "/dags/ingest/dagRuns/~/taskInstances?limit=1000")["task_instances"]]
         assert max(tries) > 1

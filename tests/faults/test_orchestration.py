@@ -19,9 +19,9 @@ from pipelines.lake import Lake
 from stack import postgres, processes, services
 from stack.installation import Installation
 from tests.faults.conftest import Sweep
-from tests.lake_world import PER_DAY, SHOP, log_of, march, numbers_of, write_kiosk
+from tests.lake_world import SHOP, log_of, march, write_kiosk
 from tests.stack.airflow_of_one_dag import STARTED, OneDag, wait_for
-from tests.stack.ingest_backfill import backfill, states
+from tests.stack.ingest_backfill import backfill, check_lake, states
 
 pytestmark = pytest.mark.e2e
 ALL_DAYS = 40
@@ -78,19 +78,12 @@ def at_work(airflow: OneDag) -> psutil.Process:
 
 def is_under_way(airflow: OneDag, before: int) -> bool:
     """Whether a run is on, and something has succeeded since a loss before."""
-    return "running" in states(airflow) and successes(airflow) > before
+    return "running" in states(airflow.client) and successes(airflow) > before
 
 
 def successes(airflow: OneDag) -> int:
     tasks = airflow.client.call("GET", "/dags/~/dagRuns/~/taskInstances?state=success&limit=1")
     return int(tasks["total_entries"])
-
-
-def check_lake(installation: Installation, days: int) -> None:
-    """Each day is there once, whole, and in its first revision."""
-    lake = Lake(installation.home / "lake" / SHOP)
-    assert [(one.day, one.revision) for one in lake.partitions()] == [(march(day), 1) for day in range(1, days + 1)]
-    assert [n for day in lake.days() for n in numbers_of(lake, day)] == list(range(days * PER_DAY))
 
 
 def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installation, tmp_path: Path) -> None:
@@ -110,8 +103,8 @@ def test_runs_end_right_whatever_is_lost(sweep: Sweep, installation: Installatio
                 lost[loss] += 1
                 sweep.count(**lost)
                 before = successes(airflow)
-            wait_for("the end of all runs", lambda last=last: states(airflow) == ["success"] * last, PATIENCE_S)
-            check_lake(installation, last)
+            wait_for("the end of all runs", lambda last=last: states(airflow.client) == ["success"] * last, PATIENCE_S)
+            check_lake(Lake(installation.home / "lake" / SHOP), last)
             sweep.count(runs_ended_right=last)
 
 
@@ -138,7 +131,7 @@ def test_a_full_disk_is_named_and_what_was_stopped_goes_on_after_it(
     airflow = OneDag.start(installation, "ingest", {})
     (small_disk / "somebody-elses").write_bytes(bytes(40 << 20))
     backfill(airflow, march(1), march(days), shop)
-    wait_for("the end of all runs", lambda: states(airflow) == ["failed"] * days, PATIENCE_S)
+    wait_for("the end of all runs", lambda: states(airflow.client) == ["failed"] * days, PATIENCE_S)
     logs = [path.read_text(encoding="utf-8") for path in installation.task_logs.rglob("attempt=4.log")]
     assert len(logs) == days  # after as many tries as the DAG has
     assert all("DiskFull" in log and "are free there; make room" in log for log in logs)
@@ -146,6 +139,6 @@ def test_a_full_disk_is_named_and_what_was_stopped_goes_on_after_it(
 
     (small_disk / "somebody-elses").unlink()
     airflow.client.call("POST", "/dags/ingest/clearTaskInstances", {"dry_run": False, "only_failed": True})
-    wait_for("the end of all runs", lambda: states(airflow) == ["success"] * days, PATIENCE_S)
-    check_lake(installation, days)
+    wait_for("the end of all runs", lambda: states(airflow.client) == ["success"] * days, PATIENCE_S)
+    check_lake(Lake(installation.home / "lake" / SHOP), days)
     sweep.count(runs_stopped_with_the_cause=days, runs_ended_right=days)

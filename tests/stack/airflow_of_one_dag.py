@@ -42,7 +42,7 @@ from dags.{name} import dag
 COMPONENTS = {"api-server": ("--host", "127.0.0.1", "--workers", "1"), "dag-processor": (),
               "scheduler": ("--skip-serve-logs",)}
 PAUSE_S = 2.0  # until what ended is started again
-STARTED: "list[subprocess.Popen[bytes]]" = []  # by this process; their ends are heard by `installed`
+STARTED: "list[subprocess.Popen[bytes]]" = []  # by this process; their ends are heard by `installation`
 
 
 @dataclass
@@ -140,23 +140,14 @@ class OneDag:
         return list(self.client.call("GET", f"/dags/{dag_id}/dagRuns?limit=200")["dag_runs"])
 
 
-@contextmanager
-def installed(folder: Path) -> Iterator[Installation]:
-    """Places for a stack below a folder; what runs there is ended, and nobody's child any more, at the end."""
-    made = Installation((folder / "home").resolve())
-    try:
-        yield made
-    finally:
-        services.stop(made)
-        while STARTED:
-            STARTED.pop().wait(60)
-
-
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    """Places for a stack below the test's folder."""
-    with installed(tmp_path) as made:
-        yield made
+    """Places for a stack below the test's folder; what runs there is ended, and nobody's child any more, at the end."""
+    made = Installation((tmp_path / "home").resolve())
+    yield made
+    services.stop(made)
+    while STARTED:
+        STARTED.pop().wait(60)
 
 
 def wait_for(what: str, is_true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

@@ -4,6 +4,7 @@ import gzip
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 
 class Collector(HTTPServer):
@@ -18,6 +19,12 @@ class Collector(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Export)
 
 
+def metrics_of(request: ExportMetricsServiceRequest) -> list[Metric]:
+    """The metrics of all resources and scopes."""
+    return [metric for resource in request.resource_metrics for scope in resource.scope_metrics
+            for metric in scope.metrics]
+
+
 class _Export(BaseHTTPRequestHandler):
     server: Collector
 
@@ -26,13 +33,11 @@ class _Export(BaseHTTPRequestHandler):
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         if self.path == "/v1/metrics":
-            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-                for scope in resource.scope_metrics:
-                    for metric in scope.metrics:
-                        for point in (metric.gauge if metric.HasField("gauge") else metric.sum).data_points:
-                            found = {one.key: one.value.string_value for one in point.attributes}
-                            value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
-                            self.server.heard.setdefault(metric.name, []).append((found, value))
+            for metric in metrics_of(ExportMetricsServiceRequest.FromString(body)):
+                kind = metric.gauge if metric.HasField("gauge") else metric.sum
+                self.server.heard.setdefault(metric.name, []).extend(
+                    ({one.key: one.value.string_value for one in point.attributes},
+                     getattr(point, point.WhichOneof("value"))) for point in kind.data_points)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
