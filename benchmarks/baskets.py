@@ -76,7 +76,7 @@ def tower_scores(data: SnapshotData, scorer: TwoTowerScorer, asked: Sequence[Que
     spec = data.spec
     histories = [basket_history(question.items, spec) for question in asked]
     inputs = encode(histories, np.zeros(len(asked), np.int64), np.zeros((len(asked), spec["user_slots"]), np.int32),
-                    scorer.item_inputs, Limits(spec["visits"], len(spec["event_types"]), spec["user_slots"]))
+                    scorer.item_inputs, Limits.of(spec))
     scores: Floats = scorer.tower.vectors(inputs) @ scorer.item_vectors.T
     return scores
 

@@ -19,6 +19,7 @@ from models.visits import Visits
 from pipelines.errors import DataError
 from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings
+from serving.calendar import first_token
 
 _NEVER = -1e9
 _WARMUP = 2  # steps
@@ -52,10 +53,13 @@ def padded(batch: Batch, slots: int) -> Batch:
     wide = {name: np.pad(batch[name], ((0, 0), (0, slots - size), *[(0, 0)] * (batch[name].ndim - 2)))
             for name in ("types", "gaps", "counts")}
     asked = place[batch["query_slot"]]
-    wait, time = np.zeros(rows * slots, np.int32), np.zeros(rows * slots, np.int64)
-    wait[asked], time[asked] = batch["query_wait"], batch["query_time"]
-    return {**batch, **wide, "event_slot": place[batch["event_slot"]],
-            "query_slot": np.arange(rows * slots, dtype=np.int32), "query_wait": wait, "query_time": time,
+    questions = {}
+    for name in ("query_wait", "query_time", "query_calendar"):
+        values = batch[name]
+        questions[name] = np.zeros((rows * slots, *values.shape[1:]), values.dtype)
+        questions[name][asked] = values
+    return {**batch, **wide, **questions, "event_slot": place[batch["event_slot"]],
+            "query_slot": np.arange(rows * slots, dtype=np.int32),
             "target_query": asked[batch["target_query"]], "met_query": asked[batch["met_query"]]}
 
 
@@ -67,7 +71,8 @@ def batches(data: SnapshotData, sequences: int, number: int, seed: int) -> tuple
         raise DataError(f"{data.path} has {len(whole):,} sequences, a batch of the padded training {sequences:,}")
     rng = np.random.default_rng(seed)
     parts = (whole.part(rng.choice(len(whole), sequences, replace=False)) for _ in range(number))
-    made = (assemble(visits, part, data.user_tokens, len(data.spec["event_types"])) for part in parts)
+    made = (assemble(visits, part, data.user_tokens, len(data.spec["event_types"]), calendar=first_token(data.spec))
+            for part in parts)
     return (padded(batch, data.spec["visits"] + 1) for batch in made), len(whole)
 
 

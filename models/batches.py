@@ -5,13 +5,13 @@ positions the model is asked for the whole next visit, so one pass over a histor
 at once. Sequences of like length share a batch, so that little of it is padding.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from models.visits import Visits
+from serving.calendar import calendar_tokens
 from serving.encoding import gap_bucket
 
 Ints = npt.NDArray[np.int64]
@@ -64,15 +64,6 @@ class Share:
 WHOLE = Share()
 
 
-def epoch(
-    visits: Visits, sequences: Sequences, user_tokens: npt.NDArray[np.int32], event_types: int,
-    slots_a_batch: int, rng: np.random.Generator,
-) -> Iterator[Batch]:
-    """Batches of all sequences in random order, those of like length together; see `assemble`."""
-    for rows in plan(visits, sequences, slots_a_batch, rng):
-        yield assemble(visits, sequences.part(rows), user_tokens, event_types)
-
-
 def plan(visits: Visits, sequences: Sequences, slots_a_batch: int, rng: np.random.Generator) -> list[Ints]:
     """Rows of the sequences of each batch, in random order.
 
@@ -98,7 +89,7 @@ def plan(visits: Visits, sequences: Sequences, slots_a_batch: int, rng: np.rando
 
 def assemble(
     visits: Visits, sequences: Sequences, user_tokens: npt.NDArray[np.int32], event_types: int,
-    share: Share = WHOLE, with_met: bool = True,
+    share: Share = WHOLE, with_met: bool = True, calendar: int | None = None,
 ) -> Batch:
     """One batch as the model takes it, or a worker's share of it.
 
@@ -112,15 +103,16 @@ def assemble(
         event_types: kinds of events there are.
         share: which worker's part to make.
         with_met: whether the loss asks what was met; it is most of the work.
+        calendar: the first of the calendar's tokens, None where the towers know none.
 
     Returns:
         arrays, with B sequences of T slots (slot 0 is the start: nothing known yet), E events, Q questions,
         P (question, item) pairs and M met items:
         event_item int32 [E], event_slot int32 [E] (b * T + t), event_weight float32 [E],
         types float32 [B, T, types], gaps int32 [B, T], counts float32 [B, T], user int32 [B, K],
-        query_slot int32 [Q], query_wait int32 [Q], query_time int64 [Q], target_query int32 [P], target_item int32 [P],
-        target_weight float32 [P], met_query int32 [M], met_item int32 [M] (met before the question,
-        where `with_met`).
+        query_slot int32 [Q], query_wait int32 [Q], query_time int64 [Q], query_calendar int32 [Q, 3 or 0],
+        target_query int32 [P], target_item int32 [P], target_weight float32 [P], met_query int32 [M],
+        met_item int32 [M] (met before the question, where `with_met`).
     """
     own = np.arange(share.index, len(sequences), share.workers)
     is_idle = not len(own)
@@ -159,7 +151,7 @@ def assemble(
         "gaps": gaps.reshape(len(sequences), size), "counts": counts.reshape(len(sequences), size),
         "user": np.asarray(user_tokens[visits.user[sequences.user]]),
         "query_slot": query_slot.astype(np.int32), "query_wait": wait.astype(np.int32),
-        "query_time": visits.time[question],
+        "query_time": visits.time[question], "query_calendar": calendar_tokens(visits.time[question], calendar),
         "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
         "target_weight": visits.target_weight[pair] * np.float32(not is_idle),
     }

@@ -29,6 +29,7 @@ from pipelines.errors import VitrineError
 from pipelines.progress import Progress, duration, log
 from pipelines.snapshot import Queries, SnapshotData
 from pipelines.train_settings import TrainSettings
+from serving.calendar import first_token, table_rows
 
 Watch = Callable[[int, Mapping[str, float]], None]  # number of an epoch and its entry of the curves
 
@@ -46,7 +47,7 @@ def build(data: SnapshotData, demand: Demand, settings: TrainSettings) -> TwoTow
     """An untrained model for a snapshot."""
     items = ItemTower(data, demand, settings.dimension, settings.id_dropout)
     users = UserTower(settings.dimension, settings.blocks, settings.heads, settings.dropout,
-                      data.spec["visits"], data.spec["user_token_count"],
+                      data.spec["visits"], table_rows(data.spec),
                       "mixed_bfloat16" if settings.mixed_precision else "float32")
     sampling = Sampling(is_full(data, settings), settings.negatives)
     model = TwoTower(items, users, sampling, data.num_items)
@@ -91,7 +92,7 @@ class MemberTraining:
             self.valid = valid.part(*borders[workers.share.index : workers.share.index + 2].tolist())
         slots = int(np.clip(visits.total("slots") / settings.steps, 256, settings.batch_slots))
         self.stream = Stream(visits, data.spec["visits"], len(data.spec["event_types"]), slots, settings.seed,
-                             workers.share, with_met=is_full(data, settings))
+                             workers.share, is_full(data, settings), first_token(data.spec))
         self.keeper, saved = self._open(checkpoints)
         self.state = State(**workers.document(saved.state if saved else {}))
         # Workers and resumed trainings draw other dropout; initial weights are the chief's in any case.
@@ -221,7 +222,7 @@ class MemberTraining:
 
     def _compiled(self, batch: Mapping[str, npt.NDArray[Any]]) -> Any:
         """The training step, traced once for every shape that a batch can have: loss and number of targets."""
-        fixed = ("types", "user")  # their last axis is part of the model
+        fixed = ("types", "user", "query_calendar")  # their last axis is part of the model
         shapes = {k: [None] * (v.ndim - 1) + [v.shape[-1] if k in fixed else None] for k, v in batch.items()}
         signature = {k: tf.TensorSpec(shapes[k], v.dtype) for k, v in batch.items()}
         strategy = self.workers.strategy

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.ranking import Floats, Model, rank
+from models.ranking import Floats, Model, scored, sorted_by_length
 from pipelines.progress import log
 from pipelines.snapshot import Queries, SnapshotData
 
@@ -19,43 +19,67 @@ K = 10
 
 
 @dataclass(frozen=True)
-class Raised:
-    """A model with the scores of some items raised."""
+class Standing:
+    """What decides whether a target is among the K best, wherever new items stand.
 
-    model: Model
-    is_raised: npt.NDArray[np.bool_]  # [items]
-    offset: float
+    Nothing but the K best of the known items and the K best of the new ones can be in its way.
+    """
 
-    @property
-    def name(self) -> str:
-        """The model's own name and the offset."""
-        return f"{self.model.name} with newcomers at {self.offset:+g}"
+    target: Floats  # [targets] scores
+    is_new: npt.NDArray[np.bool_]  # [targets]
+    known: Floats  # [targets, K] highest scores of known items for the target's question, in any order
+    new: Floats  # [targets, K] the same of new items
 
-    def scores(self, data: SnapshotData, queries: Queries) -> Floats:
-        """Scores [queries, items]."""
-        return self.model.scores(data, queries) + self.is_raised.astype(np.float32) * np.float32(self.offset)
+    @classmethod
+    def of(cls, model: Model, data: SnapshotData, queries: Queries, is_new: npt.NDArray[np.bool_]) -> "Standing":
+        """Score the catalogue once for every query; `is_new` [items] has at least one item."""
+        parts = []
+        for part, scores in scored(model, data, sorted_by_length(queries)[0]):
+            item, asked = data.histories.item[part.target_event], part.target_query
+            known, new = (_highest(scores[:, chosen])[asked] for chosen in (~is_new, is_new))
+            parts.append((scores[asked, item], is_new[item], known, new))
+        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def is_hit(self, offset: float) -> npt.NDArray[np.bool_]:
+        """Whether each target [targets] is among the K best once new items stand `offset` higher; ties are hits."""
+        shift = np.float32(offset)
+        own = (self.target + shift * self.is_new)[:, None]
+        in_front = (self.known > own).sum(axis=1) + (self.new + shift > own).sum(axis=1)
+        return np.asarray(in_front < K)
+
+
+def _highest(scores: Floats) -> Floats:
+    """The K highest of each row [rows, n], filled with -inf where n is less, as [rows, K]."""
+    if scores.shape[1] <= K:
+        return np.pad(scores, ((0, 0), (0, K - scores.shape[1])), constant_values=-np.inf)
+    return np.asarray(-np.partition(-scores, K - 1, axis=1)[:, :K])
 
 
 def newcomer_offset(
     model: Model, data: SnapshotData, valid: Queries, is_new: npt.NDArray[np.bool_], budget: float
 ) -> float:
-    """The largest offset for the items `is_new` [items] that costs at most `budget` of the recall@10 on `valid`.
+    """The largest offset for the items `is_new` [items] whose recall@10 on `valid` is within the budget.
+
+    They may cost as large a part of the recall without an offset as they have in the answers of `valid`, for where
+    hardly anybody bought something new, little speaks for showing it.
 
     Args:
-        budget: part of the recall without an offset that may be lost; 0 takes what costs nothing.
+        budget: at most so large a part; 0 takes what costs nothing.
     """
     if not is_new.any():
         return 0.0
-    target_is_new = is_new[data.histories.item[valid.target_event]]
+    standing = Standing.of(model, data, valid, is_new)
+    allowed = min(budget, float(standing.is_new.mean()))
     lowest, chosen = 0.0, 0.0
     for offset in np.arange(0.0, HIGHEST + STEP, STEP).tolist():
-        hit = rank(Raised(model, is_new, offset), data, valid, k=K).rank > 0
-        recall, of_new = float(hit.mean()), float(hit[target_is_new].mean()) if target_is_new.any() else float("nan")
+        hit = standing.is_hit(offset)
+        recall, of_new = float(hit.mean()), float(hit[standing.is_new].mean()) if standing.is_new.any() else np.nan
         if not offset:
-            lowest = recall * (1 - budget)
+            lowest = recall * (1 - allowed)
         if recall < lowest:
             break
         chosen = offset
         log.debug("newcomers at %+.2f: valid recall@10 %.4f, of new items %.4f", offset, recall, of_new)
-    log.info("newcomers: %s items without a training event stand %.2f higher in log odds", f"{is_new.sum():,}", chosen)
+    log.info("newcomers: %s items without a training event stand %.2f higher in log odds, for which %.2g of the "
+             "recall might be lost", f"{is_new.sum():,}", chosen, allowed)
     return chosen

@@ -85,46 +85,51 @@ def top_items(scores: Floats, k: int) -> npt.NDArray[np.int32]:
     return np.take_along_axis(np.where(np.isposinf(value), -1, found), order, axis=1).astype(np.int32)
 
 
-def rank(model: Model, data: SnapshotData, queries: Queries, k: int = 50, block: int = 256) -> Ranking:
-    """Rank the catalogue for every query, without the items that the context met.
+def scored(model: Model, data: SnapshotData, queries: Queries, block: int = 256) -> Iterator[tuple[Queries, Floats]]:
+    """The queries in runs of `block`, each with its scores [queries, items], -inf for what the context met.
 
-    Met is every item of any event of the context, returns too.
-
-    Args:
-        k: items kept a query; targets below are of rank 0.
-        block: queries scored at once; memory is block * items floats.
+    Met is every item of any event of the context, returns too. Memory is block * items floats. Queries of like length
+    stand together, for a model pads a run to its longest history: see `sorted_by_length`.
 
     Raises:
         ValueError: the model gave a NaN or scores of another shape.
     """
     progress = Progress(f"rank {model.name}", len(queries), "queries")
-    item = data.histories.item
-    # Queries of like length together: a model pads a block to its longest history.
-    order = np.argsort(queries.end - queries.start, kind="stable")
-    sorted_queries, target_order = _reordered(queries, order)
-    tops, ranks = [np.zeros((0, min(k, data.num_items)), np.int32)], [np.zeros(0, np.int32)]
-    for first, part in blocks(sorted_queries, block):
+    for _, part in blocks(queries, block):
         scores = np.array(model.scores(data, part), np.float32)
         if scores.shape != (len(part), data.num_items):
             raise ValueError(f"{model.name}: scores are {scores.shape}, expected {(len(part), data.num_items)}")
         if np.isnan(scores).any():
-            raise ValueError(f"{model.name}: {int(np.isnan(scores).sum())} scores are NaN among the queries "
-                             f"{order[first : first + len(part)].tolist()[:3]} ...")
+            raise ValueError(f"{model.name}: {int(np.isnan(scores).sum())} scores are NaN among the questions of users "
+                             f"{part.user.tolist()[:3]} ...")
         owner, event = contexts(part)
-        scores[owner, item[event]] = -np.inf
-        top = top_items(scores, k)
-        hit = top[part.target_query] == item[part.target_event][:, None]
-        tops.append(top)
-        ranks.append(np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0).astype(np.int32))
+        scores[owner, data.histories.item[event]] = -np.inf
+        yield part, scores
         progress.advance(len(part))
     progress.finish()
+
+
+def rank(model: Model, data: SnapshotData, queries: Queries, k: int = 50, block: int = 256) -> Ranking:
+    """Rank the catalogue for every query, without the items that the context met; see `scored`.
+
+    Args:
+        k: items kept a query; targets below are of rank 0.
+    """
+    by_length, order, target_order = sorted_by_length(queries)
+    tops, ranks = [np.zeros((0, min(k, data.num_items)), np.int32)], [np.zeros(0, np.int32)]
+    for part, scores in scored(model, data, by_length, block):
+        top = top_items(scores, k)
+        hit = top[part.target_query] == data.histories.item[part.target_event][:, None]
+        tops.append(top)
+        ranks.append(np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0).astype(np.int32))
     found = Ranking(np.concatenate(tops), np.concatenate(ranks))
     return Ranking(found.top[np.argsort(order)], found.rank[np.argsort(target_order)])
 
 
-def _reordered(queries: Queries, order: Ints) -> tuple[Queries, Ints]:
-    """The queries in another order, and the order [targets] that their targets are then in."""
+def sorted_by_length(queries: Queries) -> tuple[Queries, Ints, Ints]:
+    """The queries by the length of their contexts, and the orders [queries] and [targets] that they are then in."""
+    order = np.argsort(queries.end - queries.start, kind="stable")
     place = np.argsort(order)[queries.target_query]
     targets = np.argsort(place, kind="stable")
     return Queries(queries.user[order], queries.start[order], queries.end[order], queries.time[order],
-                   place[targets], queries.target_event[targets]), targets
+                   place[targets], queries.target_event[targets]), order, targets

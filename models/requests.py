@@ -16,5 +16,5 @@ def request_inputs(
     h = data.histories
     spans = [slice(s, e) for s, e in zip(queries.start.tolist(), queries.end.tolist(), strict=True)]
     histories = [History(h.item[s], h.time[s], h.type[s], h.weight[s]) for s in spans]
-    limits = Limits(data.spec["visits"], len(data.spec["event_types"]), data.spec["user_slots"])
-    return encode(histories, queries.time, np.asarray(data.user_tokens[queries.user]), item_inputs, limits)
+    return encode(histories, queries.time, np.asarray(data.user_tokens[queries.user]), item_inputs,
+                  Limits.of(data.spec))

@@ -5,6 +5,7 @@ from typing import Any
 
 from models.legacy_keras import tf
 from models.user_tower import UserTower
+from serving.encoding import Limits
 
 SEQUENCES = ("visits", "counts", "types", "gaps")  # [batch, slots, ...]
 _SHORTEST = 4
@@ -25,11 +26,11 @@ class ServedTower(tf.Module):
     def __init__(self, towers: Sequence[UserTower], spec: dict[str, Any]) -> None:
         super().__init__(name="user_tower")
         self.towers, self.dimension = list(towers), towers[0].dimension
-        types = len(spec["event_types"])
+        types, limits = len(spec["event_types"]), Limits.of(spec)
         shapes = {
             "visits": ([None, None, len(towers) * self.dimension], tf.float32), "counts": ([None, None], tf.float32),
             "types": ([None, None, types], tf.float32), "gaps": ([None, None], tf.int32),
-            "wait": ([None], tf.int32), "user": ([None, spec["user_slots"]], tf.int32),
+            "wait": ([None], tf.int32), "user": ([None, limits.user_width], tf.int32),
         }
         arguments = {name: tf.TensorSpec(shape, kind, name) for name, (shape, kind) in shapes.items()}
         self.function = tf.function(self._vector, autograph=False).get_concrete_function(**arguments)

@@ -124,6 +124,7 @@ class Stream:
     seed: int
     share: Share = WHOLE
     with_met: bool = True  # whether the loss asks what was met before each question
+    calendar: int | None = None  # the first of the calendar's tokens, None where the towers know none
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of epoch `number` but for the first `skip`; see `models.batches.assemble`."""
@@ -133,7 +134,7 @@ class Stream:
             batches = plan(visits, sequences, self.slots_a_batch, rng)
             for rows in batches[skip:]:
                 yield assemble(visits, sequences.part(rows), self.log.data.user_tokens, self.event_types, self.share,
-                               self.with_met)
+                               self.with_met, self.calendar)
             skip = max(skip - len(batches), 0)
             del visits, sequences, batches  # before the next window is read
 

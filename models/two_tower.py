@@ -53,7 +53,7 @@ class TwoTower(tfrs.Model):
         state, bags = self.users.states(inputs, training=training)
         at = batch["query_slot"]
         flat = [tf.gather(tf.reshape(part, (-1, self.users.dimension)), at) for part in (state, *bags)]
-        user = tf.gather(batch["user"], at // shape[1])
+        user = tf.concat([tf.gather(batch["user"], at // shape[1]), batch["query_calendar"]], axis=1)
         return self.users.read(flat[0], flat[1:], batch["query_wait"], user, training=training)
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:

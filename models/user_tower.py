@@ -80,7 +80,8 @@ class UserTower(tf.keras.layers.Layer):
         self.start = self.add_weight("start", (size,), initializer=small())
         self.gap = self.add_weight("gap", (GAP_BUCKETS, size), initializer=small())
         self.wait = self.add_weight("wait", (GAP_BUCKETS, size), initializer=small())
-        self.user = self.add_weight("user", (max(self.user_tokens, 1), size), initializer=small())
+        # From nothing: a month, say, that training never met is to say nothing.
+        self.user = self.add_weight("user", (max(self.user_tokens, 1), size), initializer="zeros")
         self.type = tf.keras.layers.Dense(size, use_bias=False, kernel_initializer=small())
         self.enter = self.add_weight("enter", (size, size), initializer=tf.keras.initializers.Identity(1.0))
         self.leave = tf.keras.layers.Dense(size)

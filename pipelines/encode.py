@@ -99,7 +99,7 @@ def encode(shop: Shop, visits: int, out: Path) -> dict[str, int]:
                                          "users": [asdict(f) for f in user_fields]})
     spec = {
         "format": FORMAT, "event_types": event_types, "visits": visits, "user_slots": user_tokens.shape[1],
-        "user_token_count": user_fields[-1].end if user_fields else PAD,
+        "user_token_count": user_fields[-1].end if user_fields else PAD, "calendar": True,
         "item_token_count": item_fields[-1].end if item_fields else 0, "dense": dense.shape[1],
         "event_weights": {t: float(shop.weights.get(t, 1.0)) for t in event_types},
         "item_fields": [{"name": n, "kind": k} for n, k in shop.item_kinds],

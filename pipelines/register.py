@@ -212,8 +212,7 @@ def input_example(
                  for a, b in zip(queries.start, queries.end, strict=True)]
     histories.append(History(log.item[:0], log.time[:0], log.type[:0], log.weight[:0]))
     tokens = np.concatenate([data.user_tokens[queries.user], np.zeros((1, spec["user_slots"]), np.int32)])
-    limits = Limits(spec["visits"], len(spec["event_types"]), spec["user_slots"])
-    return encode(histories, np.append(queries.time, 0), tokens, item_inputs, limits)
+    return encode(histories, np.append(queries.time, 0), tokens, item_inputs, Limits.of(spec))
 
 
 def write_files(

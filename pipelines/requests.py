@@ -75,8 +75,7 @@ def requests_at_end(trained: Trained, count: int) -> list[Request]:
 
 def user_vectors(trained: Trained, requests: Sequence[Request]) -> Floats:
     """User vectors [requests, D] by the training's own files, beside any bundle."""
-    spec = SnapshotData.load(trained.snapshot.path).spec
-    limits = Limits(spec["visits"], len(spec["event_types"]), spec["user_slots"])
+    limits = Limits.of(SnapshotData.load(trained.snapshot.path).spec)
     item_inputs = np.load(Path(trained.path) / "item_inputs.npy", allow_pickle=False)
     tower = UserTower(Path(trained.path) / "user_tower.tflite")
     parts = []

@@ -58,6 +58,7 @@ from serving.bundle_files import (
     refusal,
     stamps,
 )
+from serving.calendar import table_rows
 from serving.doors import (
     DOORS,
     IMAGE_ENCODER,
@@ -89,6 +90,7 @@ class _Spec(BaseModel):
     visits: int = Field(ge=1, le=10_000)
     user_slots: int = Field(ge=0, le=10_000)
     user_token_count: int = Field(ge=0, lt=1 << 31)
+    calendar: bool = False
     display: dict[Literal["title", "category", "price", "image"], str | None]
 
 
@@ -131,7 +133,7 @@ class Bundle:
     @property
     def limits(self) -> Limits:
         """Shape of the user tower's inputs."""
-        return Limits(self.spec["visits"], len(self.spec["event_types"]), self.spec["user_slots"])
+        return Limits.of(self.spec)
 
     def display(self, row: int) -> dict[str, Any]:
         """What people read of an item: its id, and title, category, price and image (None where unknown)."""
@@ -231,9 +233,10 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     rows = dict(zip(item_ids, range(items), strict=True))
     if len(rows) != items or None in rows:
         raise ValueError(f"items.parquet has {items:,} rows of {len(rows):,} different item ids")
+    limits = Limits.of(spec)
     check_user_tower(folder / "user_tower.tflite", TowerShape(
-        visits=served.visits, event_types=len(served.event_types), user_slots=served.user_slots,
-        user_tokens=served.user_token_count, gaps=GAP_BUCKETS, inputs=inputs.shape[1], vector=vectors.shape[1]))
+        visits=served.visits, event_types=len(served.event_types), user_slots=limits.user_width,
+        user_tokens=table_rows(spec), gaps=GAP_BUCKETS, inputs=inputs.shape[1], vector=vectors.shape[1]))
     if (folder / "vocabulary.json").exists():
         read_document(folder / "vocabulary.json")
     buried = _Ids.validate_python(read_document(folder / "tombstones.json"))

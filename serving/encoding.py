@@ -6,12 +6,14 @@ stand one by one, right-aligned; everything older is pooled into the first slot,
 ever cut off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from serving.calendar import SLOTS, calendar_tokens, first_token
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -36,7 +38,18 @@ class Limits:
 
     visits: int  # L, slots of the sequence
     event_types: int  # T
-    user_slots: int  # K
+    user_slots: int  # K, of the user's own features
+    calendar: int | None = None  # the first of the calendar's tokens, None where the tower knows none
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> "Limits":
+        """Those of a specification."""
+        return cls(spec["visits"], len(spec["event_types"]), spec["user_slots"], first_token(spec))
+
+    @property
+    def user_width(self) -> int:
+        """Tokens of a request: the user's own and the calendar's."""
+        return self.user_slots + (SLOTS if self.calendar is not None else 0)
 
 
 def gap_bucket(microseconds: npt.NDArray[np.int64]) -> Ints:
@@ -58,7 +71,7 @@ def encode(
     Args:
         histories: one a request; empty for a user nobody knows.
         now: [batch] time of each request, microseconds.
-        user_tokens: [batch, K] feature tokens of the users, 0 for padding.
+        user_tokens: [batch, K] feature tokens of the users, 0 for padding; the moment's tokens are added here.
         item_inputs: [items, D] input vectors of the item tower.
         limits: the most slots, T and K.
 
@@ -67,7 +80,7 @@ def encode(
         (weighted sum of the visit's input vectors), counts float32 [batch, L] (weights summed, 0 for an
         empty slot), types float32 [batch, L, T] (share of each event type), gaps int32 [batch, L] (bucket of
         the time since the slot before), wait int32 [batch] (bucket of the time since the last visit), user
-        int32 [batch, K].
+        int32 [batch, K], and the calendar's three columns behind them where the limits know one.
     """
     batch, types_known = len(histories), limits.event_types
     row, item, time, kind, weight = _joined(histories)
@@ -97,7 +110,7 @@ def encode(
     return {
         "visits": visits.reshape(batch, slots, -1), "counts": counts.reshape(batch, slots),
         "types": types.reshape(batch, slots, -1), "gaps": gaps.reshape(batch, slots), "wait": wait,
-        "user": user_tokens,
+        "user": np.concatenate([user_tokens, calendar_tokens(now, limits.calendar)], axis=1),
     }
 
 

@@ -27,6 +27,7 @@ from models.visits import Visits
 from pipelines.protocol import encode_protocol
 from pipelines.snapshot import SnapshotData
 from pipelines.train_settings import TrainSettings
+from serving.calendar import first_token
 from tests.world import write_protocol_world
 
 SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, negatives=16)
@@ -60,7 +61,8 @@ def test_padded_to_the_window_the_loss_and_its_slopes_are_the_same(
     sequences = cut(visits, slots)
     assert (sequences.first > visits.user_ptr[sequences.user]).any()  # some have visits pooled in front
     types = len(data.spec["event_types"])
-    batch = assemble(visits, sequences.part(np.arange(0, len(sequences), 2)), data.user_tokens, types)
+    batch = assemble(visits, sequences.part(np.arange(0, len(sequences), 2)), data.user_tokens, types,
+                     calendar=first_token(data.spec))
     model = build(data, Demand.of(data), SMALL)
     model.compute_loss(batch)
     shaken(model)

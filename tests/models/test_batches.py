@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batches import MET_A_BATCH, Sequences, Share, assemble, cut, epoch, plan
+from models.batches import MET_A_BATCH, Sequences, Share, assemble, cut, plan
 from models.visits import Visits
 from pipelines.snapshot import TRAIN, VALID, SnapshotData
 from tests.models.plain_batches import Run, plain_batches, plain_cut
@@ -127,7 +127,7 @@ def test_an_epoch_asks_for_every_target_once(world: SnapshotData) -> None:
     visits = Visits.of(world)
     found = cut(visits, world.spec["visits"])
     types, rng = len(world.spec["event_types"]), np.random.default_rng(0)
-    batches = list(epoch(visits, found, world.user_tokens, types, 64, rng))
+    batches = [assemble(visits, found.part(rows), world.user_tokens, types) for rows in plan(visits, found, 64, rng)]
     assert len(batches) > 3
     assert sum(len(b["target_item"]) for b in batches) == visits.is_new.sum()
     assert np.array_equal(np.bincount(np.concatenate([b["target_item"] for b in batches]), minlength=world.num_items),
@@ -139,3 +139,9 @@ def test_where_each_user_is_asked_once_long_histories_weigh_less(tmp_path: Path)
     buys += [(0, 4, 5, "buy", VALID, True), (1, 4, 8, "buy", TRAIN, False), (1, 0, 9, "buy", VALID, True)]
     visits = Visits.of(small_snapshot(tmp_path, buys, users=2, items=5))
     assert visits.target_weight.tolist() == [0.5] * 4 + [1.0]  # 1 / sqrt(4 targets) and 1 / sqrt(1)
+
+
+def test_questions_know_their_month_day_and_hour() -> None:
+    # Visits at 0 and 1 microsecond after 1970-01-01, a Thursday: January, the 4th day and the first hour, from token 1.
+    batch = assemble(log([2]), sequences((0, 0, 0, 2)), np.zeros((1, 1), np.int32), 1, calendar=1)
+    assert batch["query_calendar"].tolist() == [[1, 13 + 3, 20]] * 2

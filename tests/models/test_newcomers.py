@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from models.newcomers import newcomer_offset
-from models.ranking import Floats
+from models.newcomers import Standing, newcomer_offset
+from models.ranking import Floats, rank
 from pipelines.snapshot import TRAIN, VALID, Queries, SnapshotData
 from tests.small_snapshot import Event, small_snapshot
 
@@ -31,12 +33,18 @@ def shop(folder: Path, wanted: list[int]) -> SnapshotData:
     return small_snapshot(folder, train + valid, users=100, items=ITEMS)
 
 
+SOME_WANT_NEW = [9, *[8] * 17, 29, 29]
+
+
 @pytest.mark.parametrize(("wanted", "budget", "offset"), [
     # Nobody wants a new item: item 9, the tenth, is lost as soon as item 20 stands above it, which takes more
-    # than (20 - 9) / 4 = 2.75. Ten users want it: without a budget they may not be lost.
+    # than (20 - 9) / 4 = 2.75. Ten users want it: they may not be lost, whatever the budget.
     ([9] * 10, 0.0, 2.5),
-    # One in ten may be lost: item 9 may go at 3.0, while item 8 stays until two new ones pass it at 21 / 4 - 2 = 3.25.
-    ([9, *[8] * 9], 0.1, 3.0),
+    ([9] * 10, 0.5, 2.5),
+    # Two in twenty want a new item, which stands too low, so that one in ten of 18 hits may be lost: item 9 may go at
+    # 3.0, while item 8 stays until two new ones pass it, above 21 / 4 - 2 = 3.25. A smaller budget keeps item 9.
+    (SOME_WANT_NEW, 0.5, 3.0),
+    (SOME_WANT_NEW, 0.02, 2.5),
     # Half want item 20, which is won at 3.0, when the others lose item 9: as many as before, and on it goes: item 20
     # stays, whatever the offset, as the first of the new.
     ([9] * 5 + [20] * 5, 0.0, 8.0),
@@ -52,3 +60,28 @@ def test_the_offset_is_the_largest_within_the_budget(
 def test_without_new_items_there_is_nothing_to_raise(tmp_path: Path) -> None:
     data = shop(tmp_path / "shop", [0])
     assert newcomer_offset(Falling(), data, data.queries(VALID), np.zeros(ITEMS, bool), 0.5) == 0
+
+
+@dataclass(frozen=True)
+class Raised:
+    """Scores [items] for everybody, those of new items raised."""
+
+    row: Floats
+    offset: float = 0.0
+    name: str = "raised"
+
+    def scores(self, data: SnapshotData, queries: Queries) -> Floats:
+        row = self.row + np.float32(self.offset) * (np.arange(ITEMS) >= NEW)
+        return np.tile(row.astype(np.float32), (len(queries), 1))
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.5, 1.5, 8.0]))
+def test_hits_are_those_of_a_ranking_with_the_scores_raised(tmp_path: Path, seed: int, offset: float) -> None:
+    rng = np.random.default_rng(seed)
+    folder = tmp_path / f"{seed}-{offset}"
+    data = shop(folder, rng.integers(0, ITEMS, 40).tolist()) if not folder.exists() else SnapshotData.load(folder)
+    row = rng.normal(size=ITEMS).astype(np.float32)
+    queries, is_new = data.queries(VALID), np.arange(ITEMS) >= NEW
+    hit = Standing.of(Raised(row), data, queries, is_new).is_hit(offset)
+    assert hit.sum() == (rank(Raised(row, offset), data, queries, k=10).rank > 0).sum()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models import two_tower
-from models.batches import cut, epoch
+from models.batches import assemble, cut
 from models.demand import Demand
 from models.legacy_keras import tf
 from models.member_training import build
@@ -15,14 +15,17 @@ from models.two_tower import TwoTower
 from models.visits import Visits
 from pipelines.snapshot import TRAIN, Queries, SnapshotData
 from pipelines.train_settings import TrainSettings
+from serving.calendar import first_token
 
 SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, negatives=16)
 
 
-def one_batch(world: SnapshotData) -> dict[str, np.ndarray]:
+def batch_of(world: SnapshotData, sequences: int | None = None) -> dict[str, np.ndarray]:
+    """The first sequences of a snapshot as one batch, all of them without a number."""
     visits = Visits.of(world)
-    return next(epoch(visits, cut(visits, world.spec["visits"]), world.user_tokens, len(world.spec["event_types"]),
-                      10**6, np.random.default_rng(0)))
+    chosen = cut(visits, world.spec["visits"])
+    return assemble(visits, chosen.part(np.arange(len(chosen))[:sequences]), world.user_tokens,
+                    len(world.spec["event_types"]), calendar=first_token(world.spec))
 
 
 def new_model(world: SnapshotData, settings: TrainSettings = SMALL) -> TwoTower:
@@ -54,7 +57,7 @@ def train_queries(world: SnapshotData) -> Queries:
 
 def test_what_is_trained_is_what_is_served(world: SnapshotData) -> None:
     model = new_model(world)
-    batch = one_batch(world)
+    batch = batch_of(world)
     model.compute_loss(batch)  # creates all weights
     shaken(model)
     vectors, _ = model.items(None)
@@ -93,7 +96,7 @@ def test_some_items_and_all_items_agree(world: SnapshotData) -> None:
 
 def test_full_softmax_by_hand(world: SnapshotData) -> None:
     model = new_model(world)
-    batch = one_batch(world)
+    batch = batch_of(world)
     vectors, prior = (part.numpy() for part in model.items(None))
     questions = model.question_vectors(batch, tf.constant(vectors), batch["event_item"], training=False).numpy()
     demand = model.items.demand_table.numpy()[model.items.moment_of(batch["query_time"]).numpy()]
@@ -110,7 +113,7 @@ def test_full_softmax_by_hand(world: SnapshotData) -> None:
 def test_sampled_softmax_learns_too(world: SnapshotData) -> None:
     settings = SMALL.model_copy(update={"full_softmax_below": 0, "learning_rate": 0.01})
     tf.keras.utils.set_random_seed(1)
-    model, batch = new_model(world, settings), one_batch(world)
+    model, batch = new_model(world, settings), batch_of(world)
     assert not model.sampling.is_full
     losses = [float(model.train_step(batch)["loss"]) for _ in range(40)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
@@ -123,9 +126,8 @@ def test_a_step_moves_no_row_of_a_large_table_that_it_does_not_touch(
 ) -> None:
     monkeypatch.setattr(two_tower, "LARGE_TABLE", 3)
     model = new_model(world, SMALL.model_copy(update={"full_softmax_below": 0, "negatives": 1}))
-    model.train_step(one_batch(world))  # Adam would have moments for all rows now, and go on moving them
-    visits = Visits.of(world)
-    few = next(epoch(visits, cut(visits, 50).part(np.arange(1)), world.user_tokens, 3, 64, np.random.default_rng(0)))
+    model.train_step(batch_of(world))  # Adam would have moments for all rows now, and go on moving them
+    few = batch_of(world, sequences=1)
     tables = [model.items.tokens, model.items.ids, model.users.user]
     before = [table.numpy() for table in tables]
     tf.random.set_seed(5)  # the same negatives twice
@@ -149,7 +151,7 @@ def test_empty_slots_change_nothing(world: SnapshotData, tmp_path: Path) -> None
 
 def build_called(world: SnapshotData) -> TwoTower:
     model = new_model(world)
-    model.compute_loss(one_batch(world))
+    model.compute_loss(batch_of(world))
     return model
 
 

@@ -85,3 +85,9 @@ def test_a_batch_is_its_rows(histories: list[list[tuple[int, int, int, float]]])
 @given(st.integers(0, 2**62))
 def test_gap_buckets_stay_in_the_table(gap: int) -> None:
     assert 1 <= gap_bucket(np.array([gap]))[0] < GAP_BUCKETS
+
+
+def test_the_moment_of_asking_stands_beside_the_users_own_tokens() -> None:
+    # 1970-01-02, 01:00: January, Friday (the 5th day) and the second hour, behind 12 months and 7 days from token 3 on.
+    got = encode([history([])], np.array([25 * 3600 * SECOND]), np.array([[2]], np.int32), ONE_HOT, Limits(3, 2, 1, 3))
+    assert got["user"].tolist() == [[2, 3, 15 + 4, 22 + 1]]
