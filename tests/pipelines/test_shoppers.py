@@ -17,6 +17,7 @@ from pipelines.shoppers import shoppers
 from pipelines.snapshot import SnapshotData
 from serving.bundle import Bundle, write_bundle
 from serving.bundle_files import INDEX_CONFIG
+from serving.encoding import Limits
 from tests.release_world import user_tower
 from tests.serving.conftest import seal_bundle
 from tests.world import write_world
@@ -32,7 +33,7 @@ def bundle_of(snapshot: Snapshot, folder: Path) -> Bundle:
     for name, width in (("item_vectors", 3), ("item_inputs", 2)):
         np.save(trained / f"{name}.npy", np.zeros((snapshot.items, width), np.float32))
     spec = read_json(Path(snapshot.path) / "spec.json")
-    tower = user_tower(len(spec["event_types"]), spec["visits"], groups=2, user_slots=spec["user_slots"])
+    tower = user_tower(len(spec["event_types"]), spec["visits"], groups=2, user_slots=Limits.of(spec).user_width)
     (trained / "user_tower.tflite").write_bytes(tower)
     out = folder / "bundle"
     out.mkdir()

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.artifacts import write_json
+from pipelines.artifacts import read_json, write_json
 from pipelines.contracts import Window
 from pipelines.features import FeatureSettings, features
 from pipelines.ingest import ingest
@@ -22,7 +22,7 @@ from pipelines.snapshot import SnapshotData
 from serving.api.app import create_app
 from serving.bundle import Bundle, write_bundle
 from serving.bundle_files import INDEX_CONFIG
-from serving.encoding import History, encode
+from serving.encoding import History, Limits, encode
 from serving.questions import NewEvent, NewEvents, Recommend
 from serving.recommender import Recommender, Request
 from serving.service import Service
@@ -66,7 +66,8 @@ def watched(world: tuple[Path, Path], tmp_path: Path) -> Watched:
         made.mkdir()
     np.save(trained / "item_inputs.npy", random.normal(size=(24, GROUPS)).astype(np.float32))
     np.save(trained / "item_vectors.npy", random.normal(size=(24, GROUPS + 1)).astype(np.float32))
-    (trained / "user_tower.tflite").write_bytes(user_tower(event_types=3))
+    spec = read_json(world[1] / "spec.json")
+    (trained / "user_tower.tflite").write_bytes(user_tower(event_types=3, user_slots=Limits.of(spec).user_width))
     write_bundle(folder, trained, world[1], {})
     write_json(folder / INDEX_CONFIG, {"kind": "exact"})
     return Watched(Bundle.load(seal_bundle(folder)))
