@@ -50,7 +50,7 @@ def build(data: SnapshotData, demand: Demand, settings: TrainSettings) -> TwoTow
                       data.spec["visits"], table_rows(data.spec),
                       "mixed_bfloat16" if settings.mixed_precision else "float32")
     sampling = Sampling(is_full(data, settings), settings.negatives)
-    model = TwoTower(items, users, sampling, data.num_items)
+    model = TwoTower(items, users, sampling, data.num_items, settings.calendar_dropout)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(settings.learning_rate))
     model.sparse_optimizer = tf.keras.optimizers.legacy.Adagrad(settings.table_learning_rate)
     return model

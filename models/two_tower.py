@@ -27,9 +27,12 @@ class TwoTower(tfrs.Model):
     with logQ correction (Yi et al. 2019), by the TFRS retrieval task.
     """
 
-    def __init__(self, items: ItemTower, users: UserTower, sampling: Sampling, num_items: int) -> None:
+    def __init__(
+        self, items: ItemTower, users: UserTower, sampling: Sampling, num_items: int, calendar_dropout: float = 0.0
+    ) -> None:
         super().__init__(name="two_tower")
         self.items, self.users, self.sampling, self.num_items = items, users, sampling, num_items
+        self.calendar_dropout = calendar_dropout
         self.task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
 
     @property
@@ -53,7 +56,11 @@ class TwoTower(tfrs.Model):
         state, bags = self.users.states(inputs, training=training)
         at = batch["query_slot"]
         flat = [tf.gather(tf.reshape(part, (-1, self.users.dimension)), at) for part in (state, *bags)]
-        user = tf.concat([tf.gather(batch["user"], at // shape[1]), batch["query_calendar"]], axis=1)
+        calendar = batch["query_calendar"]
+        if training and self.calendar_dropout > 0:
+            is_told = tf.random.uniform((tf.shape(calendar)[0], 1)) >= self.calendar_dropout
+            calendar *= tf.cast(is_told, calendar.dtype)
+        user = tf.concat([tf.gather(batch["user"], at // shape[1]), calendar], axis=1)
         return self.users.read(flat[0], flat[1:], batch["query_wait"], user, training=training)
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:

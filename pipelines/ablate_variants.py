@@ -41,6 +41,7 @@ def built_in(base: TrainSettings) -> list[Variant]:
         ({"blocks": 0}, "no transformer: bags of the history and the last visit"),
         ({"dimension": base.dimension // 2}, "vectors of half the length"),
         ({"id_dropout": 0.0}, "id embeddings are never left out"),
+        ({"calendar_dropout": 1.0}, "month, weekday and hour of a question say nothing"),
         ({"dropout": 0.0}, "no dropout in the user tower"),
         ({"average_decay": 0.0}, "weights of the last step instead of their average"),
         ({"newcomer_budget": 0.0}, "new items are shown only where that costs nothing"),

@@ -11,9 +11,11 @@ class TrainSettings(Document):
     """One configuration for every shop; what has to adapt, adapts to catalogue size and log length.
 
     Attributes:
-        dimension: of item and user vectors.
+        dimension: of a member's item and user vectors.
         blocks, heads, dropout: of the user tower's transformer; dropout also on the bags.
         id_dropout: part of the items whose id embedding is left out of a step.
+        calendar_dropout: part of the questions that are asked at no month, weekday and hour, as some are that serve:
+            what goes with a basket, a panel of past shoppers. 1 leaves the calendar out.
         learning_rate: of Adam, for all but tables with sparse gradients.
         table_learning_rate: of Adagrad, for the tables of a large catalogue.
         average_decay: of the moving average of the weights, which is what is validated and exported.
@@ -37,15 +39,16 @@ class TrainSettings(Document):
         pictures: of the image encoder, which is trained after the towers where products have pictures.
     """
 
-    dimension: int = Field(128, ge=4, le=1024)
+    dimension: int = Field(64, ge=4, le=1024)
     blocks: int = Field(2, ge=0, le=12)
     heads: int = Field(2, ge=1, le=16)
     dropout: float = Field(0.5, ge=0, lt=1)
     id_dropout: float = Field(0.1, ge=0, lt=1)
+    calendar_dropout: float = Field(0.1, ge=0, le=1)
     learning_rate: float = Field(2e-3, gt=0)
     table_learning_rate: float = Field(0.1, gt=0)
     average_decay: float = Field(0.98, ge=0, lt=1)
-    members: int = Field(2, ge=1, le=16)
+    members: int = Field(4, ge=1, le=16)
     newcomer_budget: float = Field(0.02, ge=0, lt=1)
     refit: bool = True
     max_epochs: int = Field(30, ge=1)

@@ -29,7 +29,7 @@ def calendar_tokens(now: npt.NDArray[np.int64], first: int | None) -> npt.NDArra
     """Tokens int32 [n, 3] of month, weekday and hour in UTC; [n, 0] where the towers know no calendar.
 
     Args:
-        now: [n] microseconds since 1970.
+        now: [n] microseconds since 1970; 0 and before is no moment, whose tokens are the padding.
         first: token of January; the other months, Monday to Sunday and the hours from 0 follow. None for no calendar.
     """
     if first is None:
@@ -38,4 +38,4 @@ def calendar_tokens(now: npt.NDArray[np.int64], first: int | None) -> npt.NDArra
     days = hours // 24
     month = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % MONTHS
     parts = (month, MONTHS + (days + _FIRST_WEEKDAY) % WEEKDAYS, MONTHS + WEEKDAYS + hours % 24)
-    return np.stack(parts, axis=1).astype(np.int32) + np.int32(first)
+    return (np.stack(parts, axis=1) + first).astype(np.int32) * (now > 0)[:, None]

@@ -30,7 +30,7 @@ from pipelines.train_settings import TrainSettings
 from serving.calendar import first_token
 from tests.world import write_protocol_world
 
-SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, negatives=16)
+SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, calendar_dropout=0.0, negatives=16)
 
 
 @pytest.fixture(scope="module")

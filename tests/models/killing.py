@@ -19,8 +19,8 @@ CHILD = Path(__file__).with_name("train_child.py")
 REPOSITORY = CHILD.parents[2]
 # No dropout: whoever resumes, or trains with others, gets the same weights but for the order of sums.
 SETTINGS: Mapping[str, Any] = {
-    "dimension": 8, "blocks": 1, "dropout": 0.0, "id_dropout": 0.0, "learning_rate": 0.01, "steps": 8, "max_epochs": 3,
-    "checkpoint_seconds": 0, "members": 1,
+    "dimension": 8, "blocks": 1, "dropout": 0.0, "id_dropout": 0.0, "calendar_dropout": 0.0, "learning_rate": 0.01,
+    "steps": 8, "max_epochs": 3, "checkpoint_seconds": 0, "members": 1,
 }
 
 

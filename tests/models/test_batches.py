@@ -142,6 +142,7 @@ def test_where_each_user_is_asked_once_long_histories_weigh_less(tmp_path: Path)
 
 
 def test_questions_know_their_month_day_and_hour() -> None:
-    # Visits at 0 and 1 microsecond after 1970-01-01, a Thursday: January, the 4th day and the first hour, from token 1.
+    # The first visit lies at no moment, the second a microsecond after 1970-01-01 began, a Thursday: January, the 4th
+    # day and the first hour, from token 1.
     batch = assemble(log([2]), sequences((0, 0, 0, 2)), np.zeros((1, 1), np.int32), 1, calendar=1)
-    assert batch["query_calendar"].tolist() == [[1, 13 + 3, 20]] * 2
+    assert batch["query_calendar"].tolist() == [[0, 0, 0], [1, 13 + 3, 20]]

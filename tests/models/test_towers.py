@@ -17,7 +17,7 @@ from pipelines.snapshot import TRAIN, Queries, SnapshotData
 from pipelines.train_settings import TrainSettings
 from serving.calendar import first_token
 
-SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, negatives=16)
+SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, calendar_dropout=0.0, negatives=16)
 
 
 def batch_of(world: SnapshotData, sequences: int | None = None) -> dict[str, np.ndarray]:

@@ -14,6 +14,8 @@ from pipelines.train import fit
 from pipelines.train_settings import TrainSettings
 from tests.world import write_protocol_world
 
+TOY = TrainSettings(dimension=16, members=2, max_epochs=25, patience=5, dropout=0.1, learning_rate=0.01)
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
@@ -24,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
 
 
 def test_the_ring_is_learned_and_exported(world: SnapshotData, tmp_path: Path) -> None:
-    said = fit(world, TrainSettings(dimension=16, max_epochs=25, patience=5, dropout=0.1, learning_rate=0.01), tmp_path)
+    said = fit(world, TOY, tmp_path)
     curves = json.loads((tmp_path / "curves.json").read_text())
     assert said["epochs"] == len(curves)
     assert said["best_epoch"] == 1 + int(np.argmax([c["valid_recall@10"] for c in curves]))

@@ -169,9 +169,9 @@ def test_each_choice_is_taken_away_by_itself() -> None:
                    if getattr(variant.settings, name) != getattr(base, name)}
         assert changed == set(variant.changes) and len(changed) == 1
     names = {name for variant in variants for name in variant.changes}
-    assert names == {"seed", "members", "blocks", "dimension", "id_dropout", "dropout", "average_decay",
-                     "newcomer_budget", "full_softmax_below"}
-    assert [variant.settings.dimension for variant in variants if "dimension" in variant.changes] == [64]
+    assert names == {"seed", "members", "blocks", "dimension", "id_dropout", "calendar_dropout", "dropout",
+                     "average_decay", "newcomer_budget", "full_softmax_below"}
+    assert [variant.settings.dimension for variant in variants if "dimension" in variant.changes] == [32]
     # What is away already cannot be taken away; half of 6 is no multiple of 2 heads.
     left = {name for variant in built_in(TrainSettings(members=1, blocks=0, dimension=12, heads=4))
             for name in variant.changes}

@@ -40,7 +40,7 @@ def test_predictions_name_ten_unseen_items_for_every_evaluated_event(
 
 def test_two_tower_answers_and_the_scorer_agrees(shared: Path, world: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.parquet"
-    figures = benchmark(world, out, "two_tower", settings=TrainSettings(max_epochs=2, dimension=8))
+    figures = benchmark(world, out, "two_tower", settings=TrainSettings(max_epochs=2, dimension=8, members=2))
     done = subprocess.run([sys.executable, str(shared / "protocol" / "score.py"), str(world), str(out)],
                           capture_output=True, text=True, check=True)
     expected = json.loads(done.stdout)

@@ -22,7 +22,7 @@ from tests.world import DAYS, write_world
 AS_OF, LATER = datetime(2026, 1, 22, tzinfo=UTC), datetime(2026, 1, 25, tzinfo=UTC)
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "features": {"visits": 8, "valid_share": 0.2, "test_share": 0.2},
-    "train": {"dimension": 8, "blocks": 1, "max_epochs": 2, "steps": 8,
+    "train": {"dimension": 8, "members": 2, "blocks": 1, "max_epochs": 2, "steps": 8,
               "search": {"text_dimension": 16, "steps": 20, "batch": 32}},
     "evaluate": {"ks": [10], "bootstrap_samples": 20},
     "index": {"recall_queries": 20},

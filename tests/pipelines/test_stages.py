@@ -45,7 +45,7 @@ ORIGIN = Origin(actor="tester", reason="weekly")
 # Two epochs learn little of 24 items: thresholds are low, for here the verdict only has to be an acceptance.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "features": {"visits": 8, "valid_share": 0.2, "test_share": 0.2},
-    "train": {"dimension": 8, "blocks": 1, "max_epochs": 2, "steps": 8,
+    "train": {"dimension": 8, "members": 2, "blocks": 1, "max_epochs": 2, "steps": 8,
               "search": {"text_dimension": 16, "steps": 60, "batch": 32},
               "pictures": {"dimension": 8, "fine_filters": 16, "coarse_filters": 16, "patches": 2000}},
     "evaluate": {"ks": [10], "bootstrap_samples": 20},

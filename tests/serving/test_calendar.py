@@ -17,10 +17,14 @@ def test_the_moment_of_a_question_is_three_tokens() -> None:
     # 2026-11-28 was a Saturday: November is the 11th month, Saturday the 6th day, and 23 h the 24th hour.
     assert calendar_tokens(np.array([at(2026, 11, 28, 23, 59, 59)]), 0).tolist() == [[10, 12 + 5, 19 + 23]]
     # 1970-01-01 was a Thursday.
-    assert calendar_tokens(np.array([0]), 100).tolist() == [[100, 112 + 3, 119]]
+    assert calendar_tokens(np.array([1]), 100).tolist() == [[100, 112 + 3, 119]]
 
 
-@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)))
+def test_no_moment_has_no_calendar() -> None:
+    assert calendar_tokens(np.array([0, -DAY_US, DAY_US]), 5).tolist() == [[0] * 3, [0] * 3, [5, 5 + 12 + 4, 5 + 19]]
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)))
 def test_the_calendar_is_pythons_own(moment: datetime) -> None:
     us = (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
     expected = [moment.month - 1, 12 + moment.weekday(), 19 + moment.hour]
