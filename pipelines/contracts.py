@@ -228,6 +228,7 @@ class Landed(Artifact):
     items: int
     users: int | None  # none where the shop has no such table
     left_out: int = 0  # events of the landing folder whose item the catalogue does not have
+    merges: int = 0  # of ids into customers, in force at `known_at`
 
 
 class Audited(Artifact):

@@ -22,6 +22,7 @@ from pipelines.artifacts import read_json
 from pipelines.contracts import Ingested
 from pipelines.erasure.exclusion import EVERYBODY, UNTIL, Exclusion
 from pipelines.errors import DataError
+from pipelines.identities import Identities
 from pipelines.vocabulary import token_slots
 from serving.bundle import Bundle
 from serving.encoding import History
@@ -75,7 +76,10 @@ def _user_fields(bundle: Bundle) -> list[TokenField]:
 def _in_order(
     engine: Any, folder: Path, bundle: Bundle, features: Sequence[str], exclusion: Exclusion
 ) -> pa.RecordBatchReader:
-    """Rows (user_id, item, time, type, weight, features ...) by user, features first, then events by time."""
+    """Rows (user_id, item, time, type, weight, features ...) by user, features first, then events by time.
+
+    Ids that were found to be a customer's (pipelines/identities.py) are that customer.
+    """
     users = engine.read_parquet(str(folder / "users.parquet"))
     missing = [name for name in features if name not in users.columns]
     if missing:
@@ -89,7 +93,10 @@ def _in_order(
         """, params=files)
     erased = exclusion.among(batch.column(0) for batch in everybody.to_arrow_reader(_BATCH_ROWS))
     engine.register("erased", erased)
+    customer = Identities.read(folder, exclusion).customer
+    ids, customers = (pa.array(names, pa.string()) for names in (customer.keys(), customer.values()))
     for name, table in (
+        ("aliases", {c.USER: ids, "customer": customers}),
         ("item_rows", {c.ITEM: bundle.item_ids, "item": pa.array(range(bundle.num_items), pa.int32())}),
         ("known_types", {c.TYPE: types, "type": pa.array(range(len(types)), pa.int16()),
                          "weight": pa.array([weights[name] for name in types], pa.float32())}),
@@ -99,12 +106,13 @@ def _in_order(
     return engine.sql(
         f"""
         SELECT {shown}, {_NO_ITEM}::INTEGER AS item, NULL::BIGINT AS time, NULL::SMALLINT AS type, NULL::FLOAT AS weight
-        FROM read_parquet($users) ANTI JOIN erased USING ({c.USER})
+        FROM read_parquet($users) ANTI JOIN erased USING ({c.USER}) ANTI JOIN aliases USING ({c.USER})
         UNION ALL BY NAME
-        SELECT {c.USER}, coalesce(item, {_UNKNOWN}) AS item, epoch_us({c.TIME}) AS time,
+        SELECT coalesce(customer, {c.USER}) AS {c.USER}, coalesce(item, {_UNKNOWN}) AS item, epoch_us({c.TIME}) AS time,
                coalesce(type, 0) AS type, coalesce(weight, 0) AS weight
         FROM read_parquet($events, hive_partitioning = false)
         LEFT JOIN item_rows USING ({c.ITEM}) LEFT JOIN known_types USING ({c.TYPE}) LEFT JOIN erased USING ({c.USER})
+        LEFT JOIN aliases USING ({c.USER})
         WHERE {UNTIL} IS NULL OR {c.TIME} > {UNTIL}
         ORDER BY {c.USER}, time NULLS FIRST, item, type
         """,
