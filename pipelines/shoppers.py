@@ -62,7 +62,10 @@ def shoppers(
         engine.execute(f"SET memory_limit = '{SORT_MEMORY}'")
         engine.execute("SET temp_directory = $folder", {"folder": spill})
         engine.execute("SET TimeZone = 'UTC'")
-        reader = _in_order(engine, Path(lake.path), bundle, [field.name for field in fields], exclusion)
+        rows = Path(spill) / "rows.parquet"
+        _write_rows(engine, Path(lake.path), bundle, [field.name for field in fields], exclusion, rows)
+        reader = engine.sql(f"SELECT * FROM read_parquet($rows) ORDER BY {c.USER}, time NULLS FIRST, item, type",
+                            params={"rows": str(rows)}).to_arrow_reader(_BATCH_ROWS)
         now_us = int(lake.window.as_of.timestamp() * 1_000_000)
         for table in _whole_users(reader, users_per_block):
             yield _block(table, fields, bundle, now_us)
@@ -73,10 +76,12 @@ def _user_fields(bundle: Bundle) -> list[TokenField]:
     return read_fields(read_json(vocabulary).get("users", [])) if vocabulary.exists() else []
 
 
-def _in_order(
-    engine: Any, folder: Path, bundle: Bundle, features: Sequence[str], exclusion: Exclusion
-) -> pa.RecordBatchReader:
-    """Rows (user_id, item, time, type, weight, features ...) by user, features first, then events by time.
+def _write_rows(
+    engine: Any, folder: Path, bundle: Bundle, features: Sequence[str], exclusion: Exclusion, out: Path
+) -> None:
+    """Write rows (user_id, item, time, type, weight, features ...) to `out`, those of features without a time.
+
+    They are put in order from there: of a UNION, DuckDB 2.0 sorts no more than what fits into its memory.
 
     Ids that were found to be a customer's (pipelines/identities.py) are that customer.
     """
@@ -103,8 +108,9 @@ def _in_order(
     ):
         engine.register(name, pa.table(table))
     shown = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in (c.USER, *features))
-    return engine.sql(
+    engine.execute(
         f"""
+        COPY (
         SELECT {shown}, {_NO_ITEM}::INTEGER AS item, NULL::BIGINT AS time, NULL::SMALLINT AS type, NULL::FLOAT AS weight
         FROM read_parquet($users) ANTI JOIN erased USING ({c.USER}) ANTI JOIN aliases USING ({c.USER})
         UNION ALL BY NAME
@@ -114,10 +120,10 @@ def _in_order(
         LEFT JOIN item_rows USING ({c.ITEM}) LEFT JOIN known_types USING ({c.TYPE}) LEFT JOIN erased USING ({c.USER})
         LEFT JOIN aliases USING ({c.USER})
         WHERE {UNTIL} IS NULL OR {c.TIME} > {UNTIL}
-        ORDER BY {c.USER}, time NULLS FIRST, item, type
+        ) TO $out (FORMAT parquet)
         """,
-        params=files,
-    ).to_arrow_reader(_BATCH_ROWS)
+        files | {"out": str(out)},
+    )
 
 
 def _whole_users(reader: pa.RecordBatchReader, users_per_block: int) -> Iterator[pa.Table]:
