@@ -16,7 +16,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} has no time zone; write for example {value.isoformat()}+00:00")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:  # the first day of the year 1 and the last of 9999 have no UTC everywhere
+        raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC") from error
 
 
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
