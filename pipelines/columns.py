@@ -21,6 +21,12 @@ ITEMS = "items"
 USERS = "users"
 TABLES = (EVENTS, ITEMS, USERS)
 
+# Who is who, as the online process was told (pipelines/identities.py): a lake has this table too.
+MERGES = "merges"
+MERGE = "merge_id"
+ALIAS = "alias"
+LAKE_TABLES = (*TABLES, MERGES)
+
 # An event of this type is how people say that they bought something, where a log has several types.
 PURCHASE = "purchase"
 # Events of this type are never positives, whatever the shop's specification says.

@@ -16,7 +16,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} has no time zone; write for example {value.isoformat()}+00:00")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:  # the first day of the year 1 and the last of 9999 have no UTC everywhere
+        raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC") from error
 
 
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
@@ -228,6 +231,7 @@ class Landed(Artifact):
     items: int
     users: int | None  # none where the shop has no such table
     left_out: int = 0  # events of the landing folder whose item the catalogue does not have
+    merges: int = 0  # of ids into customers, in force at `known_at`
 
 
 class Audited(Artifact):

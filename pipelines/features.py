@@ -18,6 +18,7 @@ from pipelines.encode import Shop, encode, in_rows
 from pipelines.erasure.exclusion import Exclusion
 from pipelines.errors import DataError
 from pipelines.histories import first_meetings
+from pipelines.identities import Identities
 from pipelines.item_texts import write_texts
 from pipelines.pictures import picture_columns, picture_digests, write_pictures
 from pipelines.progress import log
@@ -65,15 +66,19 @@ def _build(ingested: Ingested, settings: FeatureSettings, exclusion: Exclusion, 
     shop = read_shop(ingested.path)
     events, items, users = read_window(Path(ingested.path), ingested)
     events = events[~exclusion.events(events)].reset_index(drop=True)
+    identities = Identities.read(Path(ingested.path), exclusion)
     if users is not None:
-        users = users[~users[c.USER].isin(exclusion.erased.among(users[c.USER]))].reset_index(drop=True)
+        users = users[~users[c.USER].isin({*exclusion.erased.among(users[c.USER]), *identities.customer})]
+        users = users.reset_index(drop=True)
     is_positive = events[c.TYPE].map(shop.weights).to_numpy(np.float64) > 0
     time = events[c.TIME].to_numpy("datetime64[us]").astype(np.int64)
     split, valid_from, test_from = split_by_time(time, is_positive, settings)
+    known = identities.known(events[c.USER], time)
+    events[c.USER] = identities.united(events[c.USER])
     # A customer's first positive meeting with an item is what a recommendation could have brought about.
     user, item = (pd.factorize(events[name])[0].astype(np.int32) for name in (c.USER, c.ITEM))
     is_first = first_meetings(user, item)
-    target = is_first & is_positive & (split != TRAIN)
+    target = is_first & is_positive & known & (split != TRAIN)
     counts = encode(
         Shop(events, items, users, kinds(shop.item_fields), kinds(shop.user_fields), shop.weights, shop.display,
              split, target, np.arange(len(events), dtype=np.int64)),

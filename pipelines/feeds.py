@@ -14,7 +14,7 @@ What is buried, out of stock or no longer in the item table is never recommended
 was ingested is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from pipelines.schema import read_shop
 from pipelines.shoppers import Block, shoppers
 from serving.bundle import Bundle
 from serving.encoding import Floats
-from serving.recommender import Recommender
+from serving.recommender import Recommendation, Recommender, Request
 from serving.release import Release
 from serving.retriever import NOTHING, ExactRetriever
 from serving.store import ReleaseStore
@@ -45,6 +45,7 @@ from serving.store import ReleaseStore
 STAGE = "feeds"
 FORMAT = 1
 _ITEMS_PER_BLOCK = 256  # whose similar items are searched at once
+_REQUESTS_AT_ONCE = 128  # of a block
 
 _USER_ITEMS = pa.schema([(c.USER, pa.string()), ("rank", pa.int16()), (c.ITEM, pa.string()), ("score", pa.float32()),
                          ("is_fallback", pa.bool_()), ("release", pa.int32())])
@@ -165,7 +166,7 @@ def _write_users(
 
 def _answers(recommender: Recommender, block: Block, k: int) -> dict[str, Any]:
     """Columns of user_items, without the release."""
-    answers, ids = recommender.recommend_many(block.requests, k), recommender.bundle.item_ids
+    answers, ids = _recommended(recommender, block.requests, k), recommender.bundle.item_ids
     found = [one for answer in answers for one in answer]
     return {
         c.USER: [user for user, answer in zip(block.user_ids, answers, strict=True) for _ in answer],
@@ -173,6 +174,16 @@ def _answers(recommender: Recommender, block: Block, k: int) -> dict[str, Any]:
         c.ITEM: [ids[one.row] for one in found], "score": [one.score for one in found],
         "is_fallback": [one.is_fallback for one in found],
     }
+
+
+def _recommended(recommender: Recommender, requests: Sequence[Request], k: int) -> list[list[Recommendation]]:
+    """Answers [requests]. Asked together are histories of like length: all of a call are padded to the longest."""
+    answers: dict[int, list[Recommendation]] = {}
+    order = np.argsort([len(request.history.item) for request in requests], kind="stable").tolist()
+    for first in range(0, len(order), _REQUESTS_AT_ONCE):
+        rows = order[first : first + _REQUESTS_AT_ONCE]
+        answers |= zip(rows, recommender.recommend_many([requests[row] for row in rows], k), strict=True)
+    return [answers[row] for row in range(len(requests))]
 
 
 def _write_similar(bundle: Bundle, k: int, stamp: Mapping[str, str], out: Path) -> int:

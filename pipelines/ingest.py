@@ -16,7 +16,7 @@ from pipelines.check import inspect
 from pipelines.contracts import Ingested, Window
 from pipelines.days import split_days
 from pipelines.erasure.exclusion import Exclusion
-from pipelines.erasure.reading import known_users, without_erased
+from pipelines.erasure.reading import known_merges, known_users, without_erased
 from pipelines.errors import DataError, VitrineError
 from pipelines.free_space import require_free
 from pipelines.progress import Progress, log
@@ -37,8 +37,9 @@ def ingest(
 
     Writes `events/day=YYYY-MM-DD/part.parquet` (start <= time < as_of, by time and then by the source's
     order; names of pipelines.columns, times microseconds UTC; the day is in the path only), `items.parquet`
-    and `users.parquet` (all rows, in the source's order; without a user table, no rows) and `shop.json`
-    (`ShopSchema`). The same content, window, specification and erasures give the same bytes, and are done once.
+    and `users.parquet` (all rows, in the source's order; without a user table, no rows), `merges.parquet`
+    (where a lake was told who is who) and `shop.json` (`ShopSchema`). The same content, window, specification
+    and erasures give the same bytes, and are done once.
 
     Args:
         source: folder or URL.
@@ -131,6 +132,9 @@ def _build(
     people = normalised(source, c.USERS, spec)
     _write(pa.table({c.USER: pa.array([], pa.string())}) if people is None else
            known_users(_in_source_order(people), exclusion), folder / "users.parquet")
+    merges = known_merges(source, exclusion)
+    if merges is not None:
+        _write(merges, folder / "merges.parquet")
     # Types of the window only: what happens after as_of changes nothing here.
     types = sorted(inside.select(c.TYPE).distinct().to_pyarrow()[c.TYPE].to_pylist())
     write_json(folder / SHOP_FILE, report.shop.model_copy(update={"weights": {t: spec.weight(t) for t in types}}))

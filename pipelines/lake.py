@@ -1,8 +1,8 @@
 """The lake: a shop's log by days, each day published whole and never half.
 
     lake.json                        what makes a folder a lake: format and shop
-    files/SHA256.parquet             events of a day, items, users; named by their content and never changed
-    days/2026-03-01/00000001.json    a revision of a day: which three files, how many events, what the audit said
+    files/SHA256.parquet             events of a day, items, users, merges; named by their content and never changed
+    days/2026-03-01/00000001.json    a revision of a day: which files, how many events, what the audit said
 
 A day is published by putting the record of its next revision where there is none, as the release log does: readers see
 the revision before or the new one, and whoever looked at an older one than is there now is refused. The highest
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipelines import columns as c
 from pipelines.artifacts import canonical, file_digest, read_json, sync_parent, write_json
 from pipelines.contracts import Check, Document, UtcTime
 from pipelines.errors import CorruptArtifact, DataError, LakeConflict, SettingsError
@@ -38,7 +39,8 @@ class Partition(Document):
         day: of UTC.
         revision: 1 for the first; the highest counts.
         known_at: end of the interval whose ingest wrote it; windows that end before do not see it.
-        events, items, users: names in `files/`; no users where the shop has no such table.
+        events, items, users, merges: names in `files/`; no users where the shop has no such table, no merges before
+            the online process was told of one.
         rows: events of the day.
         spec: how the source was read. Names are Vitrine's in the files, so that only kinds and weights matter.
         source: where it was read from, without a password.
@@ -52,6 +54,7 @@ class Partition(Document):
     events: str
     items: str
     users: str | None
+    merges: str | None = None
     rows: int
     spec: ShopSpec
     source: str
@@ -60,9 +63,9 @@ class Partition(Document):
     reason: str = "ingest"
 
     @property
-    def content(self) -> tuple[str, str, str | None, ShopSpec]:
+    def content(self) -> tuple[str, str, str | None, str | None, ShopSpec]:
         """What readers get of it: two revisions of the same content are the same."""
-        return self.events, self.items, self.users, self.spec
+        return self.events, self.items, self.users, self.merges, self.spec
 
 
 def midnight(day: date) -> datetime:
@@ -199,7 +202,7 @@ class Lake:
 
 
 def tables_of(folder: Path, as_of: datetime | None) -> Mapping[str, tuple[Path, ...]]:
-    """Files of a lake by table: events of every day that a window ending at `as_of` reads, items and users of the last.
+    """Files of a lake by table: events of every day that a window ending at `as_of` reads, the others of the last.
 
     Raises:
         DataError: a day is missing.
@@ -208,9 +211,11 @@ def tables_of(folder: Path, as_of: datetime | None) -> Mapping[str, tuple[Path, 
     lake = Lake(folder)
     partitions = lake.partitions(as_of)
     last = partitions[-1]
-    named: dict[str, Sequence[str]] = {"events": [one.events for one in partitions], "items": [last.items]}
+    named: dict[str, Sequence[str]] = {c.EVENTS: [one.events for one in partitions], c.ITEMS: [last.items]}
     if last.users is not None:
-        named["users"] = [last.users]
+        named[c.USERS] = [last.users]
+    if last.merges is not None:
+        named[c.MERGES] = [last.merges]
     found = {table: tuple(map(lake.path, names)) for table, names in named.items()}
     for path in (path for paths in found.values() for path in paths):
         if not path.is_file():

@@ -24,7 +24,7 @@ from pipelines.check import Fault, inspect
 from pipelines.contracts import Audited, Document, Landed, LandedDay, Origin, Published
 from pipelines.days import split_days
 from pipelines.erasure.exclusion import Exclusion
-from pipelines.erasure.reading import known_users, without_erased
+from pipelines.erasure.reading import known_merges, known_users, without_erased
 from pipelines.errors import DataError, LakeConflict
 from pipelines.free_space import require_free
 from pipelines.lake import DAY, Lake, Partition, midnight, spans
@@ -65,7 +65,8 @@ def land(
         spec: the shop's specification.
         lake: to compare with; nothing is written there.
         settings: how many days are compared.
-        root: artefact root; the sealed folder holds `events/DAY.parquet`, `items.parquet` and perhaps `users.parquet`.
+        root: artefact root; the sealed folder holds `events/DAY.parquet`, `items.parquet` and perhaps `users.parquet`
+            and `merges.parquet`.
         landing: landing folder of the online process, if its events are to be taken in.
         erasures: of the shop; who was erased is left out, and an earlier day that still holds them is opened again.
 
@@ -77,7 +78,9 @@ def land(
     exclusion = Exclusion(erasures)
     first = day - settings.late_days * DAY
     known = {earlier: lake.latest(earlier) for earlier in lake.days() if first <= earlier <= day}
-    with open_days(source, first, day, spec, landing) as opened:
+    last = next((lake.latest(one) for one in reversed(lake.days()) if one <= day), None)
+    merges = lake.path(last.merges) if last is not None and last.merges is not None else None
+    with open_days(source, first, day, spec, landing, merges) as opened:
         looked_at = {str(one): [found.revision, found.events] for one, found in known.items() if found}
         key = stage_key("land", opened.source.fingerprint(), str(day), spec, settings, looked_at, str(lake.folder),
                         exclusion.digest)
@@ -108,6 +111,9 @@ def _land(
                 rows = known_users(rows, exclusion)
                 users = len(rows)
             write_rows(rows, folder / f"{name}.parquet")
+    merges = known_merges(source, exclusion)
+    if merges is not None:
+        write_rows(merges, folder / f"{c.MERGES}.parquet")
     events = normalised(source, c.EVENTS, spec)
     if events is None:
         raise AssertionError("a source without events passed the check")
@@ -117,7 +123,7 @@ def _land(
     write_json(folder / SPEC_FILE, spec.model_copy(update={"columns": ColumnNames()}))  # names are ours from here on
     return {"source": source.name, "lake": str(lake.folder), "day": day, "known_at": midnight(day + DAY),
             "first_day": first, "days": tuple(days), "items": report.tables[c.ITEMS].rows,
-            "users": users, "left_out": opened.left_out}
+            "users": users, "left_out": opened.left_out, "merges": len(merges) if merges is not None else 0}
 
 
 def _is_quiet(fault: Fault) -> bool:
@@ -241,15 +247,17 @@ def publish(audited: Audited, origin: Origin) -> Published:
     spec = ShopSpec.model_validate_json((folder / SPEC_FILE).read_text(encoding="utf-8"))
     items = lake.keep(folder / "items.parquet")
     users = lake.keep(folder / "users.parquet") if landed.users is not None else None
+    merges = lake.keep(folder / "merges.parquet") if landed.merges else None
     reopened: dict[date, int] = {}
     for one in landed.days:
         before = lake.latest(one.day)
         fields = {"events": lake.keep(folder / c.EVENTS / f"{one.day}.parquet"), "rows": one.events,
-                  "items": items, "users": users, "spec": spec, "known_at": landed.known_at,
+                  "items": items, "users": users, "merges": merges, "spec": spec, "known_at": landed.known_at,
                   "source": landed.source, "checks": audited.checks, "actor": origin.actor, "reason": origin.reason}
         if one.day != landed.day and before is not None:
-            # Late events, or erased ones, are no news of the catalogue of that day.
-            fields |= {"items": before.items, "users": before.users, "reason": f"changed since, seen with {landed.day}"}
+            # Late events, or erased ones, are no news of that day's catalogue, nor of who was who.
+            fields |= {"items": before.items, "users": before.users, "merges": before.merges,
+                       "reason": f"changed since, seen with {landed.day}"}
         wanted = Partition(day=one.day, revision=(one.replaces or 0) + 1, **fields)
         if before is not None and before.revision == one.replaces and before.content == wanted.content:
             published = before

@@ -45,8 +45,10 @@ class Slice:
 
 
 @contextmanager
-def open_days(source: str, first: date, last: date, spec: ShopSpec, landing: Path | None = None) -> Iterator[Slice]:
-    """Open the events of the days from `first` to `last`, and the whole catalogue.
+def open_days(
+    source: str, first: date, last: date, spec: ShopSpec, landing: Path | None = None, merges: Path | None = None,
+) -> Iterator[Slice]:
+    """Open the events of the days from `first` to `last`, the whole catalogue, and the merges in force at the end.
 
     Events without a readable time come along, so that the check can name them.
 
@@ -56,6 +58,7 @@ def open_days(source: str, first: date, last: date, spec: ShopSpec, landing: Pat
         spec: the shop's specification.
         landing: landing folder of the online process (serving/landing.py). An event that was laid down twice counts
             once, by its id.
+        merges: those that were in force before, which need not lie in the landing folder any more.
 
     Raises:
         DataError, VitrineError: as `open_source`.
@@ -67,6 +70,8 @@ def open_days(source: str, first: date, last: date, spec: ShopSpec, landing: Pat
             _cut(opened, between)
         left_out = 0 if landing is None else _add_landed(opened, landing, between, spec)
         tables = opened.tables if landing is None else opened.tables | {c.EVENTS}
+        if _add_merges(opened.engine, landing, merges, between.stop):
+            tables |= {c.MERGES}
         yield Slice(replace(opened, files={}, tables=tables), left_out, files)
 
 
@@ -142,9 +147,36 @@ def _read_landed(engine: Backend, landing: Path, between: Between) -> None:
         WHERE copy = 1 AND {_inside('"timestamp"', between)} ORDER BY filename, file_row_number""")
 
 
-def _parts(folder: Path, since: datetime) -> str:
+def _add_merges(engine: Backend, landing: Path | None, before: Path | None, stop: datetime) -> bool:
+    """Make the table of merges that were dated and not undone before `stop`; whether there are any.
+
+    The first delivery of a merge counts, as in the session store. One that was undone is gone altogether: it was a
+    mistake, and what it united never belonged together.
+    """
+    landed = "" if landing is None else _parts(landing / c.MERGES)
+    arrived = []
+    if before is not None:
+        arrived.append(f"SELECT *, NULL::TIMESTAMPTZ AS undone_at, '' AS filename, file_row_number "
+                       f"FROM read_parquet({_quoted(str(before))}, file_row_number = true)")
+    if landed:
+        arrived.append(f"SELECT * FROM read_parquet({landed}, hive_partitioning = false, filename = true, "
+                       "file_row_number = true)")
+    if not arrived:
+        return False
+    engine.raw_sql(f"CREATE TABLE arrived AS {' UNION ALL BY NAME '.join(arrived)}")
+    first = ", ".join(f"arg_min({_named(name)}, (filename, file_row_number)) AS {_named(name)}"
+                      for name in (c.ALIAS, c.USER, c.TIME))
+    engine.raw_sql(f"""
+        CREATE TABLE {c.MERGES} AS SELECT {c.MERGE}, {first} FROM arrived
+        WHERE undone_at IS NULL AND {_named(c.TIME)} < TIMESTAMPTZ '{stop}' AND {c.MERGE} NOT IN (
+            SELECT {c.MERGE} FROM arrived WHERE undone_at < TIMESTAMPTZ '{stop}')
+        GROUP BY {c.MERGE} ORDER BY {_named(c.TIME)}, {c.MERGE}""")
+    return bool(engine.raw_sql(f"SELECT 1 FROM {c.MERGES} LIMIT 1").fetchall())
+
+
+def _parts(folder: Path, since: datetime | None = None) -> str:
     """Sealed files of a landed table that arrived on the day of `since` or later, as a list of SQL; "" for none."""
-    first = f"day={since:%Y-%m-%d}"
+    first = f"day={since:%Y-%m-%d}" if since is not None else ""
     found = [path for path in sorted(folder.glob("day=*/*.parquet"))
              if path.parent.name >= first and not path.name.startswith(".")]
     return f"[{', '.join(_quoted(str(path)) for path in found)}]" if found else ""

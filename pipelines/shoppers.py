@@ -22,6 +22,7 @@ from pipelines.artifacts import read_json
 from pipelines.contracts import Ingested
 from pipelines.erasure.exclusion import EVERYBODY, UNTIL, Exclusion
 from pipelines.errors import DataError
+from pipelines.identities import Identities
 from pipelines.vocabulary import token_slots
 from serving.bundle import Bundle
 from serving.encoding import History
@@ -61,7 +62,10 @@ def shoppers(
         engine.execute(f"SET memory_limit = '{SORT_MEMORY}'")
         engine.execute("SET temp_directory = $folder", {"folder": spill})
         engine.execute("SET TimeZone = 'UTC'")
-        reader = _in_order(engine, Path(lake.path), bundle, [field.name for field in fields], exclusion)
+        rows = Path(spill) / "rows.parquet"
+        _write_rows(engine, Path(lake.path), bundle, [field.name for field in fields], exclusion, rows)
+        reader = engine.sql(f"SELECT * FROM read_parquet($rows) ORDER BY {c.USER}, time NULLS FIRST, item, type",
+                            params={"rows": str(rows)}).to_arrow_reader(_BATCH_ROWS)
         now_us = int(lake.window.as_of.timestamp() * 1_000_000)
         for table in _whole_users(reader, users_per_block):
             yield _block(table, fields, bundle, now_us)
@@ -72,10 +76,15 @@ def _user_fields(bundle: Bundle) -> list[TokenField]:
     return read_fields(read_json(vocabulary).get("users", [])) if vocabulary.exists() else []
 
 
-def _in_order(
-    engine: Any, folder: Path, bundle: Bundle, features: Sequence[str], exclusion: Exclusion
-) -> pa.RecordBatchReader:
-    """Rows (user_id, item, time, type, weight, features ...) by user, features first, then events by time."""
+def _write_rows(
+    engine: Any, folder: Path, bundle: Bundle, features: Sequence[str], exclusion: Exclusion, out: Path
+) -> None:
+    """Write rows (user_id, item, time, type, weight, features ...) to `out`, those of features without a time.
+
+    They are put in order from there: of a UNION, DuckDB 2.0 sorts no more than what fits into its memory.
+
+    Ids that were found to be a customer's (pipelines/identities.py) are that customer.
+    """
     users = engine.read_parquet(str(folder / "users.parquet"))
     missing = [name for name in features if name not in users.columns]
     if missing:
@@ -89,27 +98,32 @@ def _in_order(
         """, params=files)
     erased = exclusion.among(batch.column(0) for batch in everybody.to_arrow_reader(_BATCH_ROWS))
     engine.register("erased", erased)
+    customer = Identities.read(folder, exclusion).customer
+    ids, customers = (pa.array(names, pa.string()) for names in (customer.keys(), customer.values()))
     for name, table in (
+        ("aliases", {c.USER: ids, "customer": customers}),
         ("item_rows", {c.ITEM: bundle.item_ids, "item": pa.array(range(bundle.num_items), pa.int32())}),
         ("known_types", {c.TYPE: types, "type": pa.array(range(len(types)), pa.int16()),
                          "weight": pa.array([weights[name] for name in types], pa.float32())}),
     ):
         engine.register(name, pa.table(table))
     shown = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in (c.USER, *features))
-    return engine.sql(
+    engine.execute(
         f"""
+        COPY (
         SELECT {shown}, {_NO_ITEM}::INTEGER AS item, NULL::BIGINT AS time, NULL::SMALLINT AS type, NULL::FLOAT AS weight
-        FROM read_parquet($users) ANTI JOIN erased USING ({c.USER})
+        FROM read_parquet($users) ANTI JOIN erased USING ({c.USER}) ANTI JOIN aliases USING ({c.USER})
         UNION ALL BY NAME
-        SELECT {c.USER}, coalesce(item, {_UNKNOWN}) AS item, epoch_us({c.TIME}) AS time,
+        SELECT coalesce(customer, {c.USER}) AS {c.USER}, coalesce(item, {_UNKNOWN}) AS item, epoch_us({c.TIME}) AS time,
                coalesce(type, 0) AS type, coalesce(weight, 0) AS weight
         FROM read_parquet($events, hive_partitioning = false)
         LEFT JOIN item_rows USING ({c.ITEM}) LEFT JOIN known_types USING ({c.TYPE}) LEFT JOIN erased USING ({c.USER})
+        LEFT JOIN aliases USING ({c.USER})
         WHERE {UNTIL} IS NULL OR {c.TIME} > {UNTIL}
-        ORDER BY {c.USER}, time NULLS FIRST, item, type
+        ) TO $out (FORMAT parquet)
         """,
-        params=files,
-    ).to_arrow_reader(_BATCH_ROWS)
+        files | {"out": str(out)},
+    )
 
 
 def _whole_users(reader: pa.RecordBatchReader, users_per_block: int) -> Iterator[pa.Table]:

@@ -55,7 +55,7 @@ class Source:
     is_lake: bool = False
 
     def table(self, name: str) -> ir.Table | None:
-        """One of events, items, users; None where the source does not have it."""
+        """One of events, items, users, and of a lake merges; None where the source does not have it."""
         return self.engine.table(name) if name in self.tables else None
 
     def stream(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
@@ -93,7 +93,7 @@ class Source:
 
 @contextmanager
 def open_source(
-    source: str, as_of: datetime | None = None, between: Between | None = None, only: Collection[str] = c.TABLES,
+    source: str, as_of: datetime | None = None, between: Between | None = None, only: Collection[str] = c.LAKE_TABLES,
 ) -> Iterator[Source]:
     """Open a folder of tables, a lake, or an Ibis URL (`postgres://...`, `duckdb://shop.db`, `sqlite://shop.db`).
 

@@ -10,7 +10,7 @@ from pipelines.errors import DataError
 from serving import answers
 from serving.catalogue import Bools
 from serving.encoding import History
-from serving.filters import Filters, rows_of
+from serving.filters import Filters, allowed, rows_of, unheard_of
 from serving.finder import Found
 from serving.retriever import NONE, Rows, distinct
 from serving.view import ReleaseView
@@ -45,6 +45,17 @@ class Asked:
         bundle = self.view.bundle
         gone = NONE if filters.sold_out else self.gone
         return distinct(bundle.tombstones, gone, rows_of(filters.exclude, bundle))
+
+    def allowed(self, filters: Filters) -> Bools | None:
+        """Mask [items] of what the filters let through, see `serving.filters.allowed`; notices tell unknown labels.
+
+        Raises:
+            DataError: a column is not in this release, or not of the kind asked for.
+        """
+        mask = allowed(filters, self.view.catalogue)
+        if mask is not None:
+            self.notices.extend(unheard_of(filters, self.view.catalogue))
+        return mask
 
     def row(self, item_id: str) -> int:
         """Row of an item.

@@ -10,9 +10,10 @@ from pydantic import Field, StringConstraints, model_validator
 from pipelines.contracts import Document
 from pipelines.errors import DataError
 from serving.bundle import Bundle
-from serving.catalogue import Bools, Catalogue
+from serving.catalogue import Bools, Catalogue, fold
 
 MAX_LABELS, MAX_COLUMNS, MAX_LISTED, MAX_ID = 50, 10, 1000, 256
+MAX_ALIKE = 5
 
 # No control characters; pydantic refuses what is no Unicode text by itself.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -86,6 +87,25 @@ def allowed(filters: Filters, catalogue: Catalogue) -> Bools | None:
         listed[rows_of(filters.include, catalogue.bundle)] = True
         masks.append(listed)
     return np.logical_and.reduce(masks) if masks else None
+
+
+def unheard_of(filters: Filters, catalogue: Catalogue) -> list[str]:
+    """Labels that the filters name and no item has, each as a sentence with what the shop calls alike.
+
+    To let nothing through by a misspelt label, or to leave nothing out by one, is what was asked for and not what was
+    meant.
+    """
+    named = [(catalogue.category, filters.category), (catalogue.brand, filters.brand),
+             *filters.columns.items(), *filters.without.items()]
+    told = []
+    for name, wanted in named:
+        if name is None or not wanted:
+            continue
+        known = catalogue.labels(name)
+        for label in (label for label in wanted if fold(label) not in known.codes):
+            alike = [known.values[code] for folded, code in known.codes.items() if fold(label) in folded][:MAX_ALIKE]
+            told.append(f"no item has the {name} {label!r}" + (f"; there is {', '.join(alike)}" if alike else ""))
+    return told
 
 
 def rows_of(item_ids: tuple[str, ...], bundle: Bundle) -> npt.NDArray[np.int64]:

@@ -32,16 +32,15 @@ from pipelines.errors import VitrineError
 from serving.experiments.exposure import Exposure
 from serving.sessions.contract import Event, Merge
 
-ALIAS = "alias"
 _TIME = pa.timestamp("us", "UTC")
 EVENTS = pa.schema([(c.EVENT, pa.string()), (c.USER, pa.string()), (c.ITEM, pa.string()), (c.TIME, _TIME),
                     (c.TYPE, pa.string())])
-MERGES = pa.schema([("merge_id", pa.string()), (ALIAS, pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
+MERGES = pa.schema([(c.MERGE, pa.string()), (c.ALIAS, pa.string()), (c.USER, pa.string()), (c.TIME, _TIME),
                     ("undone_at", _TIME)])
 EXPOSURES = pa.schema([("experiment", pa.string()), ("version", pa.int64()), ("variant", pa.string()),
                        (c.USER, pa.string()), (c.TIME, _TIME), ("release", pa.int64()),
                        ("item_ids", pa.list_(pa.string()))])
-USERS = (c.USER, ALIAS)  # columns that name people
+USERS = (c.USER, c.ALIAS)  # columns that name people
 SEAL_AFTER_S, MOST_ROWS = 60.0, 100_000
 
 Drop = Callable[[str, int], bool]  # is what this user did at this time (microseconds) to go?
@@ -85,7 +84,7 @@ class LandingFolder:
 
     def add_merge(self, merge: Merge) -> None:
         """Append a merge, or that it was undone; durable on return."""
-        self._tables["merges"].add([{"merge_id": merge.merge_id, "alias": merge.alias, c.USER: merge.user_id,
+        self._tables["merges"].add([{c.MERGE: merge.merge_id, c.ALIAS: merge.alias, c.USER: merge.user_id,
                                      c.TIME: merge.time_us, "undone_at": merge.undone_us}])
 
     def add_exposure(self, exposure: Exposure) -> None:

@@ -17,7 +17,7 @@ from serving.discover.discovery import Discovery, discover
 from serving.encoding import Floats, History
 from serving.erased_watch import Erasures
 from serving.experiments.following import Part, Running
-from serving.filters import Filters, allowed, rows_of
+from serving.filters import Filters, rows_of
 from serving.finder import Found
 from serving.live_views import Live, Views
 from serving.merchandising import POOL, arranged
@@ -80,7 +80,7 @@ class Service:
         history, vector = self._shopper(asked, question)
         hidden = seen(view, history, question.exclude_seen)
         never = asked.never(filters)
-        mask = allowed(filters, view.catalogue)
+        mask = asked.allowed(filters)
         rules = self._rules(asked, question, part)
         placed = arranged(view, vector, history, question.k, mask=mask, never=distinct(never, hidden), rules=rules,
                           pool=self.settings.pool)
@@ -120,7 +120,7 @@ class Service:
         asked = self._asked()
         row = asked.row(item_id)
         vector = asked.view.bundle.item_vectors[row, :-1]
-        found = asked.view.similar(vector, k, allowed(filters, asked.view.catalogue),
+        found = asked.view.similar(vector, k, asked.allowed(filters),
                                    np.union1d(asked.never(filters), [row]))
         return asked.slate(found)
 
@@ -139,7 +139,7 @@ class Service:
         if personal is not None:
             query = asked.view.blended(query, personal, question.personal)
         assert asked.view.words is not None
-        found = asked.view.words.find(query, question.k, allowed(question.filters, asked.view.catalogue),
+        found = asked.view.words.find(query, question.k, asked.allowed(question.filters),
                                       asked.never(question.filters))
         return asked.slate(found, history)
 
@@ -167,7 +167,7 @@ class Service:
         view, pictures = asked.view, asked.view.recommender.pictures
         if pictures is None or view.pictures is None:
             raise Unanswerable(f"this release cannot be searched by a picture: {view.bundle.doors.pictures.closed}")
-        mask = allowed(filters, view.catalogue)
+        mask = asked.allowed(filters)
         hidden = np.flatnonzero(np.isin(pictures.rows, asked.never(filters))).astype(np.int64)
         found = view.pictures.find(pictures.encoder.from_bytes(data), k, None if mask is None else mask[pictures.rows],
                                    hidden)
@@ -191,7 +191,7 @@ class Service:
                           np.ones(len(rows), np.float32))
         nobody = view.user_tokens({})
         vector = view.recommender.vectors([Request(history, asked.now_us, nobody)])[0]
-        found = view.shoppers.find(vector, k, allowed(filters, view.catalogue),
+        found = view.shoppers.find(vector, k, asked.allowed(filters),
                                    np.union1d(asked.never(filters), rows))
         return asked.slate(found, history)
 

@@ -53,11 +53,19 @@ class Exclusion:
 
     def events(self, events: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Which of some events [events] are of erased people, up to their erasure."""
-        until = self.erased.among(events[c.USER].unique())
+        return self._before(events, c.USER)
+
+    def merges(self, merges: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Which of some merges [merges] were made of an id, or into one, that was erased since."""
+        return self._before(merges, c.ALIAS) | self._before(merges, c.USER)
+
+    def _before(self, rows: pd.DataFrame, column: str) -> npt.NDArray[np.bool_]:
+        """Which rows [rows] are dated up to the erasure of whom `column` names."""
+        until = self.erased.among(rows[column].unique())
         if not until:
-            return np.zeros(len(events), bool)
-        limits = events[c.USER].map(until).fillna(-1).to_numpy(np.int64)
-        return np.asarray(events[c.TIME].to_numpy("datetime64[us]").astype(np.int64) <= limits)
+            return np.zeros(len(rows), bool)
+        limits = rows[column].map(until).fillna(-1).to_numpy(np.int64)
+        return np.asarray(rows[c.TIME].to_numpy("datetime64[us]").astype(np.int64) <= limits)
 
     def users(self, data: SnapshotData) -> npt.NDArray[np.bool_]:
         """Which users of a snapshot [users] have events there that were erased since it was made."""

@@ -23,3 +23,14 @@ def known_users(people: pa.Table, exclusion: Exclusion) -> pa.Table:
     """A users' table without who was ever erased: a row has no time, so that nobody can say whose it is."""
     erased = exclusion.among([people.column(c.USER)])
     return people.filter(pc.invert(pc.is_in(people.column(c.USER), erased.column(c.USER)))) if len(erased) else people
+
+
+def known_merges(source: Source, exclusion: Exclusion) -> pa.Table | None:
+    """The merges of `source` by time, without those of ids that were erased since; None where there are none."""
+    merges = source.table(c.MERGES)
+    if merges is None:
+        return None
+    found = merges.order_by(c.TIME, c.MERGE).to_pyarrow()
+    gone = exclusion.merges(found.to_pandas())
+    kept = found.filter(pa.array(~gone))
+    return kept if len(kept) else None

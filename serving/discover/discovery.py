@@ -11,7 +11,6 @@ from serving.discover.dialogue import REMEMBERED, Conversation, turn
 from serving.discover.reading import Part, Unheard, read
 from serving.discover.wish import Relaxed, Wish, met
 from serving.encoding import Floats, History
-from serving.filters import allowed
 from serving.finder import Found
 from serving.view import ReleaseView
 
@@ -81,7 +80,7 @@ def discover(
 
 def _base(asked: Asked, question: questions.Discover) -> Bools:
     """Mask [items] of what the request lets through and can be bought."""
-    found = allowed(question.filters, asked.view.catalogue)
+    found = asked.allowed(question.filters)
     base = np.ones(asked.view.catalogue.items, bool) if found is None else found.copy()
     base[asked.never(question.filters)] = False
     return base

@@ -1,10 +1,14 @@
-"""What words mean to a shop: the labels of its own catalogue, by whole phrase and by the words that tell a family."""
+"""What words mean to a shop: the labels of its own catalogue, by whole phrase and by the words that tell a family.
+
+Colours are a family by the plain word for them too: red, where the catalogue has scarlet and burgundy.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines import columns as c
 from serving.catalogue import Catalogue
+from serving.discover.colours import plain_words
 from serving.discover.wording import cues, phrase_of
 
 # Said of any column, so that as labels they count only behind their column's name: "size one", "lined yes".
@@ -43,12 +47,12 @@ class Lexicon:
         """Read all labels: some 10 microseconds each."""
         self._found: dict[tuple[str, ...], list[Meaning]] = {}
         self._columns: dict[tuple[str, ...], str] = {}
+        self._colour = _column_of(catalogue, "colour")
         for name in catalogue.label_columns:
             self._add(catalogue, name)
             self._columns.setdefault(phrase_of(name), name)
         for role, names in _ROLES.items():
-            known = catalogue.brand if role == "brand" else next(
-                (name for name in catalogue.label_columns if name in (*names, *(f"{one}s" for one in names))), None)
+            known = _column_of(catalogue, role)
             for name in names if known is not None else ():
                 self._columns.setdefault(phrase_of(name), str(known))
         if catalogue.category is not None:
@@ -79,6 +83,8 @@ class Lexicon:
             for cut in range(1, len(phrase)) if has_parts else ():
                 parts.setdefault(phrase[cut:], []).append(code)  # its head: leather, of calf leather
                 starts.setdefault(phrase[:cut], []).append(code)
+            for word in plain_words(phrase) if name == self._colour else ():
+                parts.setdefault((word,), []).append(code)
         # What labels begin with is a family where several do: silk satin and silk twill, but not fine wool.
         for phrase, codes in starts.items():
             if len(codes) > 1:
@@ -91,6 +97,14 @@ class Lexicon:
                 items = int(labels.counts[distinct].sum())
                 self._found.setdefault(phrase, []).append(
                     Meaning(name, tuple(labels.values[code] for code in distinct), is_whole, items))
+
+
+def _column_of(catalogue: Catalogue, role: str) -> str | None:
+    """The column that says the brand, colour or material of the items, where one is called so."""
+    if role == "brand":
+        return catalogue.brand
+    names = _ROLES[role]
+    return next((name for name in catalogue.label_columns if name in (*names, *(f"{one}s" for one in names))), None)
 
 
 def _is_common(phrase: tuple[str, ...]) -> bool:

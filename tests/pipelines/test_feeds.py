@@ -68,7 +68,10 @@ def read(feeds: Any, name: str) -> pd.DataFrame:
     return pd.read_parquet(Path(feeds.path) / f"{name}.parquet")
 
 
-def test_every_customer_gets_the_best_of_their_group(verdict: Verdict, lake: Ingested, places: Settings) -> None:
+def test_every_customer_gets_the_best_of_their_group(
+    verdict: Verdict, lake: Ingested, places: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.feeds._REQUESTS_AT_ONCE", 2)  # of which u12, without a history, is the first
     settings = FeedSettings(k=3, similar=9, products=PRODUCTS, users_per_block=5)
     feeds = export_feeds(lake, settings, open_store(places), places.artifacts)
     assert (feeds.release, feeds.users, feeds.fallbacks, feeds.listed) == (1, 13, 0, ITEMS)

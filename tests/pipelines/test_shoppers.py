@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.artifacts import read_json
@@ -80,6 +82,28 @@ def test_batches_that_end_within_a_user_are_joined(world, monkeypatch: pytest.Mo
     for rows in (1, 2, 5):
         monkeypatch.setattr("pipelines.shoppers._BATCH_ROWS", rows)
         assert [r.history.item.tolist() for block in shoppers(lake, bundle, 9) for r in block.requests] == whole
+
+
+def test_a_log_larger_than_the_memory_of_its_sort(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, _, bundle = world
+    people, each = 60_000, 20
+    times = np.arange(people * each) * 1_000_000
+    day = tmp_path / "events" / "day=1970-01-01"
+    day.mkdir(parents=True)
+    # The first second has the first event of everybody, and so on: nobody's events stand together.
+    ids = [f"customer-{n:05d}" for n in range(people)]
+    pq.write_table(pa.table({
+        "user_id": ids * each, "item_id": pa.array(["000", "001", "002"] * (people * each // 3)),
+        "timestamp": pa.array(times, pa.timestamp("us", "UTC")),
+        "event_type": pa.array(["purchase"] * (people * each))}), day / "part.parquet")
+    pq.write_table(pa.table({"user_id": ids, "country": ["Borea"] * people}), tmp_path / "users.parquet")
+    monkeypatch.setattr("pipelines.shoppers.SORT_MEMORY", "80MB")
+    found = []
+    for block in shoppers(lake.model_copy(update={"path": str(tmp_path)}), bundle, 1000):
+        found += block.user_ids
+        for user, request in zip(block.user_ids, block.requests, strict=True):
+            assert request.history.time.tolist() == times[int(user[-5:]) :: people].tolist()
+    assert found == ids
 
 
 def test_a_window_newer_than_the_release(world, tmp_path: Path) -> None:

@@ -134,6 +134,16 @@ def test_unknown_columns_are_named_with_those_that_exist(service: Service) -> No
         service.recommend(Recommend(filters=Filters(ranges={"colour": Range(min=1)})))
 
 
+def test_labels_that_no_item_has_are_told(service: Service) -> None:
+    asked = Filters(category=("shoe",), without={"materials": ("Leath", "wool")})
+    told = ("no item has the category 'shoe'; there is shoes", "no item has the materials 'Leath'; there is leather")
+    assert service.recommend(Recommend(filters=asked)).notices == told
+    assert service.similar(item(0), 3, asked).notices == told
+    assert service.search(Search(text="red", filters=Filters(brand=("Nobody",)))).notices == (
+        "no item has the brand 'Nobody'",)
+    assert service.recommend(Recommend(filters=Filters(category=("SHOES",)))).notices == ()
+
+
 def test_sold_out_is_gone_with_the_next_answer_and_comes_back(service: Service) -> None:
     everything = Recommend(k=40)
     assert SOLD_OUT not in ids(service.recommend(everything))

@@ -62,6 +62,23 @@ def test_a_family_is_named_by_its_head_or_by_what_several_begin_with(lexicon: Le
     assert labels("white gold", lexicon) == [("materials", ("white gold",), False)]
 
 
+def test_a_plain_word_for_a_colour_means_its_shades() -> None:
+    shades = lexicon_of({"colour": ["scarlet", "burgundy", "dark red", "pearl grey", "navy", "ivory", "camel"],
+                         "category": ["shoes"] * 7, "material": ["rose gold", "camel hair"] + ["silk"] * 5})
+    assert labels("in red", shades) == [("colour", ("scarlet", "burgundy", "dark red"), False)]
+    assert labels("no red shoes", shades) == [
+        ("colour", ("scarlet", "burgundy", "dark red"), True), ("category", ("shoes",), False)]
+    assert labels("gray", shades) == [("colour", ("pearl grey",), False)]
+    assert labels("camel", shades) == [("colour", ("camel",), False)]  # what the shop calls so, and it alone
+    assert labels("brown", shades) == labels("beige", shades) == labels("camel", shades)
+    assert labels("pink", shades) == []  # rose gold is a material
+
+
+def test_a_colour_that_is_a_label_is_no_family(lexicon: Lexicon) -> None:
+    both = lexicon_of({"colour": ["red", "scarlet"]})
+    assert labels("red", both) == [("colour", ("red",), False)]
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("no leather or suede", {"leather": True, "suede": True}),
     ("without leather and suede", {"leather": True, "suede": True}),
