@@ -64,7 +64,10 @@ def distinct(*rows: npt.NDArray[np.integer]) -> Rows:
         return NONE
     joined = filled[0] if len(filled) == 1 else np.concatenate(filled)
     if not (joined[1:] > joined[:-1]).all():
-        joined = np.unique(joined)
+        joined = np.sort(joined)
+        begins = np.ones(len(joined), bool)
+        np.not_equal(joined[1:], joined[:-1], out=begins[1:])
+        joined = joined[begins]  # as np.unique, in a third of its time for the few rows of a question
     return joined.astype(np.int64, copy=False)
 
 

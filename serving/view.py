@@ -49,6 +49,7 @@ class ReleaseView:
         self.event_types: list[str] = bundle.spec["event_types"]
         self.type_codes = {name: code for code, name in enumerate(self.event_types)}
         self.weights: dict[str, float] = bundle.spec["event_weights"]
+        self.type_weights = np.array([self.weights.get(name, 1.0) for name in self.event_types], np.float32)
         self.user_fields = _user_fields(bundle.path / "vocabulary.json", bundle.spec)
         self._shown: dict[int, dict[str, Any]] = {}
         self._gone: tuple[int, Rows] = (-1, np.zeros(0, np.int64))
