@@ -128,8 +128,8 @@ def _encode_one(
     ends[:-1], ends[-1] = first[1:], len(time)
     counts = np.add.reduceat(weight, first)
     slot = np.repeat(np.arange(slots), ends - first)
-    types = np.bincount(slot * limits.event_types + kind, weight, slots * limits.event_types).astype(np.float32)
-    types = types.reshape(slots, -1) / np.maximum(counts, 1e-9)[:, None]
+    summed = np.bincount(slot * limits.event_types + kind, weight, slots * limits.event_types).astype(np.float32)
+    types = np.divide(summed.reshape(slots, -1), np.maximum(counts, 1e-9)[:, None], dtype=np.float32)
     # From the end of each slot to the beginning of the next, and from that of the last one to now.
     follows = np.empty_like(time)[:slots]
     follows[:-1], follows[-1] = time[first[1:]], now[0]

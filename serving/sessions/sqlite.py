@@ -238,8 +238,9 @@ class SqliteSessions:
     @classmethod
     def _profile(cls, db: sqlite3.Connection, user_id: str) -> list[str]:
         # Nearly all are merged with nobody, which one question tells.
-        is_merged, = db.execute("SELECT EXISTS (SELECT 1 FROM merges WHERE alias = ?1 AND undone_us IS NULL) OR EXISTS "
-                                "(SELECT 1 FROM merges WHERE user_id = ?1 AND undone_us IS NULL)", (user_id,)).fetchone()
+        is_merged, = db.execute("SELECT EXISTS (SELECT 1 FROM merges WHERE alias = ?1 AND undone_us IS NULL) "
+                                "OR EXISTS (SELECT 1 FROM merges WHERE user_id = ?1 AND undone_us IS NULL)",
+                                (user_id,)).fetchone()
         if not is_merged:
             return [user_id]
         found = [cls._upwards(db, user_id)[-1]]
