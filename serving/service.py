@@ -323,4 +323,4 @@ class Service:
         profile = profile_of(view, stored, self.shoppers.recent(shopper), asked.now_us, asked.is_now)
         asked.notices.extend(profile.left_out)
         request = Request(profile.history, asked.now_us, view.user_tokens(shopper.user_features))
-        return profile.history, view.recommender.vectors([request])[0]
+        return profile.history, view.recommender.vector(request)
