@@ -3,7 +3,8 @@
     python -m benchmarks.serving --home /tmp/vitrine-serving --items 1000000
 
 The release is generated once and kept in the folder (benchmarks/serving_world.py). The server is `vitrine serve` in a
-process of its own, the load generator (benchmarks/serving_load.py) another on the same machine. Each request is one
+process of its own, or several at one port, the load generator (benchmarks/serving_load.py) another on the same machine.
+Each request is one
 shopper's of whom 50 events are stored, with one event of the moment: 51 visits, of which the tower reads the last 50.
 A rate is sustained where every request is answered rightly and the 99th percentile stays below 50 ms.
 """
@@ -33,8 +34,13 @@ _START_S = 300.0
 
 
 @contextmanager
-def serving(home: Path, port: int) -> Iterator[tuple[psutil.Process, float]]:
-    """The online process of the release in `home`, and the seconds from its start to its first 200 at /ready.
+def serving(home: Path, port: int, processes: int = 1) -> Iterator[tuple[psutil.Process, float]]:
+    """What serves the release in `home`, and the seconds from its start to the first 200 at /ready.
+
+    Args:
+        home: of the release.
+        port: to answer at.
+        processes: that answer; all do when this begins, under one that keeps them where they are several.
 
     Raises:
         RuntimeError: it ended, or was not ready within five minutes; the message has its last words.
@@ -42,15 +48,18 @@ def serving(home: Path, port: int) -> Iterator[tuple[psutil.Process, float]]:
     said, began = home / "serve.log", time.perf_counter()
     with said.open("w") as log, subprocess.Popen(
         ["env", f"VITRINE_HOME={home}", sys.executable, "-W", "ignore", "-m", "pipelines.cli", "serve", "--port",
-         str(port)], stdout=log, stderr=subprocess.STDOUT,
+         str(port), *(["--processes", str(processes)] if processes > 1 else [])], stdout=log, stderr=subprocess.STDOUT,
     ) as child:
         try:
-            while not _is_ready(port):
+            ready_s = None
+            while ready_s is None or said.read_text().count(f"serving {SHOP} at ") < processes:
                 if child.poll() is not None or time.perf_counter() - began > _START_S:
                     raise RuntimeError(f"`vitrine serve` is not ready after {time.perf_counter() - began:.0f} s, "
                                        f"status {child.poll()}: {said.read_text()[-1000:]}")
+                if ready_s is None and _is_ready(port):
+                    ready_s = time.perf_counter() - began
                 time.sleep(0.02)
-            yield psutil.Process(child.pid), time.perf_counter() - began
+            yield psutil.Process(child.pid), ready_s
         finally:
             child.terminate()
 
@@ -71,19 +80,25 @@ def free_port() -> int:
 
 
 def memory_mb(process: psutil.Process) -> dict[str, float]:
-    """MB of the server, and of the process beside it that tries the next release, each page counted once."""
-    children = process.children(recursive=True)
-    return {"server": process.memory_full_info().pss / 2**20,
-            "beside": sum(child.memory_full_info().pss for child in children) / 2**20}
+    """MB of what serves, and of the processes beside it that try the next release, each page counted once."""
+    found = {"server": 0.0, "beside": 0.0}
+    for one in (process, *process.children(recursive=True)):
+        found["beside" if "serving.rehearsal" in one.cmdline() else "server"] += one.memory_full_info().pss / 2**20
+    return found
+
+
+def _worked_s(process: psutil.Process) -> float:
+    """Processor time of what serves so far."""
+    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
 
 
 def load(process: psutil.Process, port: int, items: int, rate: float, seconds: float, more: Mapping[str, int]
          ) -> dict[str, Any]:
     """One run of the load generator, with the processor time that an answer took the server."""
     options = {"port": port, "items": items, "rate": rate, "seconds": seconds, **more}
-    before = sum(process.cpu_times()[:2])
+    before = _worked_s(process)
     found = _json_of("benchmarks.serving_load", options)
-    worked = sum(process.cpu_times()[:2]) - before
+    worked = _worked_s(process) - before
     return found | {"server_cpu_ms": 1000 * worked / max(1, found["answered"]),
                     "load_average": os.getloadavg()[0]}
 
@@ -105,15 +120,15 @@ def is_sustained(run: Mapping[str, Any]) -> bool:
 
 
 def measure(home: Path, items: int, rate: float, seconds: float, more: Mapping[str, int], reference: bool,
-            most: float) -> dict[str, Any]:
+            most: float, processes: int = 1) -> dict[str, Any]:
     """All figures of one release; see `main` for the arguments."""
     write_sessions(home, items)
     (bundle,) = (home / "store" / SHOP / "bundles").iterdir()
     bundle_mb = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) / 2**20
     port, found = free_port(), dict[str, Any]()
-    with serving(home, port) as (process, ready_s):
+    with serving(home, port, processes) as (process, ready_s):
         load(process, port, items, min(rate, 100), min(seconds, 2), more)  # fills caches
-        found |= {"items": items, "ready_s": ready_s, "bundle_mb": bundle_mb,
+        found |= {"items": items, "processes": processes, "ready_s": ready_s, "bundle_mb": bundle_mb,
                   "at_rate": load(process, port, items, rate, seconds, more), "rates": []}
         for tried in (one for one in RATES if one <= most):
             found["rates"].append(load(process, port, items, tried, seconds, more))
@@ -164,13 +179,15 @@ def main(
     connections: Annotated[int, typer.Option(min=1, max=500)] = 32,
     k: Annotated[int, typer.Option(min=1)] = 20,
     most: Annotated[float, typer.Option(min=1, help="Largest rate that is tried.")] = RATES[-1],
+    processes: Annotated[int, typer.Option(min=1, max=64, help="That answer at the one port.")] = 1,
     reference: Annotated[bool, typer.Option(help="Time Keras too.")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON of the figures.")] = None,
 ) -> None:
     """Make or find the release, serve it, drive it, and print the figures beside their aims."""
     subprocess.run([sys.executable, "-W", "ignore", "-m", "benchmarks.serving_world", str(home), str(items)],
                    check=True, stdout=subprocess.DEVNULL)
-    found = measure(home.resolve(), items, rate, seconds, {"connections": connections, "k": k}, reference, most)
+    found = measure(home.resolve(), items, rate, seconds, {"connections": connections, "k": k}, reference, most,
+                    processes)
     typer.echo(report(found))
     if out is not None:
         out.write_text(json.dumps(found, indent=1), encoding="utf-8")

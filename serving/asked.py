@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,9 +16,25 @@ from serving.finder import Found
 from serving.retriever import NONE, Rows, distinct
 from serving.view import ReleaseView
 
+_NO_ITEMS = '"items":[]'  # a quotation mark within a text has a backslash: this is the field
+
 
 class UnknownItem(DataError):
     """The release does not know the item that was asked about."""
+
+
+class Written(NamedTuple):
+    """An answer as the bytes of its JSON.
+
+    Attributes:
+        slate: the answer without its items.
+        body: with them.
+        spare: how many of them are best-sellers, in places that the model could not fill.
+    """
+
+    slate: answers.Slate
+    body: bytes
+    spare: int
 
 
 @dataclass(frozen=True)
@@ -84,13 +101,25 @@ class Asked:
     ) -> answers.Slate:
         """An answer of found items, the last `spare` of which are best-sellers, and `pinned` put there by a rule."""
         view, own = self.view, len(found.rows) - spare
-        items = tuple(
+        return self._slate(found, history, spare, tuple(
             view.item(int(row), float(score), place >= own, int(row) in pinned,
                       reasons[place] if reasons is not None else None)
-            for place, (row, score) in enumerate(zip(found.rows, found.scores, strict=True)))
+            for place, (row, score) in enumerate(zip(found.rows, found.scores, strict=True))))
+
+    def written(self, found: Found, history: History, spare: int = 0) -> Written:
+        """`slate` without reasons and pins as it is sent, for a third of the time: no document is made of its items."""
+        slate, own, line = self._slate(found, history, spare, ()), len(found.rows) - spare, self.view.line
+        before, _, after = slate.model_dump_json().partition(_NO_ITEMS)
+        lines = [line(row, score, place >= own)
+                 for place, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True))]
+        return Written(slate, f'{before}"items":[{",".join(lines)}]{after}'.encode(), spare)
+
+    def _slate(self, found: Found, history: History | None, spare: int, items: tuple[answers.Item, ...]
+               ) -> answers.Slate:
+        view, own = self.view, len(found.rows) - spare
         return answers.Slate(
             release=view.number, model_version=view.model_version, items=items,
-            is_fallback=bool(items) and own == 0,
+            is_fallback=spare > 0 and own == 0,
             fallback_reason=f"the shopper has seen all but {own} of the items that the conditions let through: "
                             f"{spare} best-sellers fill the places" if spare else None,
             known_events=int((history.weight > 0).sum()) if history is not None else 0,

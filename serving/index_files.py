@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipelines.contracts import Document
 from serving.bundle_files import CONFIG, SCANN_PARTS
 from serving.encoding import Floats
-from serving.strict_read import read_array, read_document
+from serving.strict_read import array_blocks, read_array, read_document
 
 # The five files that ScaNN opens besides its configuration, by the role that its list gives each.
 ASSETS = {
@@ -98,12 +98,15 @@ def read_index(folder: Path, *blocks: Floats) -> IndexConfig:
                          f"{config.leaves}")
     read_array(folder / ASSETS["AH_DATASET_NPY"], np.uint8, (items, (width + 1) // 2))
     # Two indexes of one shape mix without an error: what this one was built of has to be these very vectors.
-    dataset, first = read_array(folder / ASSETS["DATASET_NPY"], np.float32, (items, width)), 0
-    for block in blocks:
-        if not np.array_equal(dataset[:, first : first + block.shape[1]], block):
-            raise ValueError(f"{folder.name}/{ASSETS['DATASET_NPY']} holds other vectors than the bundle: two bundles "
-                             "were mixed")
-        first += block.shape[1]
+    row = 0
+    for part in array_blocks(folder / ASSETS["DATASET_NPY"], np.float32, (items, width)):
+        column, last = 0, row + len(part)
+        for block in blocks:
+            if not np.array_equal(part[:, column : column + block.shape[1]], block[row:last]):
+                raise ValueError(f"{folder.name}/{ASSETS['DATASET_NPY']} holds other vectors than the bundle: two "
+                                 "bundles were mixed")
+            column += block.shape[1]
+        row = last
     return config
 
 

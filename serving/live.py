@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from pipelines.errors import BundleAbsent, BundleRefused, CorruptArtifact, NothingLive, VitrineError
+from serving import huge_pages
 from serving.live_status import LiveSettings, Refused, Status
 from serving.recommender import Recommender
 from serving.rehearsal import Rehearsal
@@ -27,6 +28,7 @@ from serving.store import Release, ReleaseStore
 from serving.warmup import open_bundle
 
 log = logging.getLogger("vitrine.live")
+_LARGE = 64 << 20  # bytes of a bundle; what a smaller one takes in memory is found quickly anyhow
 _MOST_REFUSED = 100  # remembered, and tried one after another where none of them can be served
 _RETRIES_S = (1.0, 300.0)  # first and longest wait after a fault that is not the bundle's; each doubles
 
@@ -141,7 +143,14 @@ class Live:
                 log.warning("live: %s", self._trouble, exc_info=None if known else error)
 
     def _follow(self) -> None:
-        while not self._stop.wait(self.settings.poll_s):
+        settled = None
+        while True:
+            served = self._served
+            if served is not None and served is not settled and served.recommender.bundle.size_bytes >= _LARGE:
+                huge_pages.gather()  # only now: answers are not to wait for it
+            settled = served
+            if self._stop.wait(self.settings.poll_s):
+                return
             self.look()
 
     def _compare(self) -> str | None:

@@ -42,44 +42,51 @@ def profile_of(
     Raises:
         DataError: a recent event lies far ahead of the clock.
     """
-    events = [(e.item_id, e.event_type, e.time_us) for e in stored]
-    ids, known = {e.event_id for e in stored}, set(events)
+    items, types, times = [e.item_id for e in stored], [e.event_type for e in stored], [e.time_us for e in stored]
     for place, event in enumerate(recent):
         time_us = now_us if event.time is None else microseconds(event.time)
         if is_now and time_us > now_us + MAX_AHEAD_US:
             raise DataError(f"events.{place}.time: {event.time} lies {(time_us - now_us) / 60e6:.0f} minutes ahead of "
                             f"the clock, at most {MAX_AHEAD_US / 60e6:.0f} are allowed")
-        one = (event.item_id, event.event_type or view.look_type, time_us)
-        if (event.event_id in ids) if event.event_id is not None else (one in known):
-            continue
-        events.append(one)
-    return _of(view, events, now_us, is_now)
+        kind = event.event_type or view.look_type
+        if not _is_stored(stored, event, kind, time_us):
+            items.append(event.item_id)
+            types.append(kind)
+            times.append(time_us)
+    return _of(view, items, types, times, now_us, is_now)
 
 
-def _of(view: ReleaseView, events: Sequence[tuple[str, str, int]], now_us: int, is_now: bool) -> Profile:
-    rows, codes, weights = view.bundle.rows, view.type_codes, view.weights
-    kept: list[tuple[int, int, int, float]] = []
-    strange_items, strange_types = 0, set()
-    for item_id, event_type, time_us in events:
-        if time_us >= now_us and not is_now:
-            continue
-        row, code = rows.get(item_id), codes.get(event_type)
-        if row is None:
-            strange_items += 1
-        elif code is None:
-            strange_types.add(event_type)
-        else:
-            kept.append((min(time_us, now_us), row, code, weights.get(event_type, 1.0)))
-    kept.sort(key=lambda event: event[0])
-    time, row_, code_, weight = (list(column) for column in zip(*kept, strict=True)) if kept else ([], [], [], [])
+def _is_stored(stored: Sequence[Event], event: questions.Event, kind: str, time_us: int) -> bool:
+    """Whether an event of a request is among the stored ones, by its id or else by all that it says."""
+    if event.event_id is not None:
+        return any(one.event_id == event.event_id for one in stored)
+    if not stored or time_us > stored[-1].time_us:
+        return False
+    return any(one.time_us == time_us and one.item_id == event.item_id and one.event_type == kind for one in stored)
+
+
+def _of(
+    view: ReleaseView, items: list[str], types: list[str], times: list[int], now_us: int, is_now: bool
+) -> Profile:
+    """The history of events of these items, types and times, and what is left out of it."""
+    row_of, code_of = view.bundle.rows.get, view.type_codes.get
+    rows, codes = [row_of(item, -1) for item in items], [code_of(kind, -1) for kind in types]
+    row, code, time = np.array(rows, np.int32), np.array(codes, np.int16), np.array(times, np.int64)
     notices = []
-    if strange_items:
-        notices.append(f"{strange_items} events of items that this release does not know were left out")
-    if strange_types:
-        notices.append(f"events of type {', '.join(sorted(strange_types))} were left out: this release knows "
-                       f"{', '.join(view.event_types)}")
-    return Profile(History(np.array(row_, np.int32), np.array(time, np.int64), np.array(code_, np.int16),
-                           np.array(weight, np.float32)), tuple(notices))
+    if -1 in rows or -1 in codes or (not is_now and times and max(times) >= now_us):
+        has_happened = np.full(len(row), True) if is_now else time < now_us
+        if strange := int(np.count_nonzero(has_happened & (row < 0))):
+            notices.append(f"{strange} events of items that this release does not know were left out")
+        if names := {types[place] for place in np.flatnonzero(has_happened & (row >= 0) & (code < 0))}:
+            notices.append(f"events of type {', '.join(sorted(names))} were left out: this release knows "
+                           f"{', '.join(view.event_types)}")
+        kept = has_happened & (row >= 0) & (code >= 0)
+        row, code, time = row[kept], code[kept], time[kept]
+    time = np.minimum(time, now_us)
+    if (time[1:] < time[:-1]).any():
+        order = np.argsort(time, kind="stable")
+        row, code, time = row[order], code[order], time[order]
+    return Profile(History(row, time, code, view.type_weights[code]), tuple(notices))
 
 
 def seen(view: ReleaseView, history: History, event_types: Sequence[str] | None) -> Rows:

@@ -83,6 +83,13 @@ class Recommender:
         )
         return self.tower.vectors(inputs)
 
+    def vector(self, request: Request) -> Floats:
+        """User vector [D] of one request that serving.profile made of this very bundle: it needs no check."""
+        inputs = encode([request.history], np.array([request.now_us], np.int64), request.user_tokens[None],
+                        self.bundle.item_inputs, self.bundle.limits)
+        vector: Floats = self.tower.vectors(inputs)[0]
+        return vector
+
     def recommend(
         self, history: History, now_us: int, user_tokens: Ints, k: int, exclude_seen: bool = True,
         unavailable: Rows = NONE,

@@ -64,7 +64,10 @@ def distinct(*rows: npt.NDArray[np.integer]) -> Rows:
         return NONE
     joined = filled[0] if len(filled) == 1 else np.concatenate(filled)
     if not (joined[1:] > joined[:-1]).all():
-        joined = np.unique(joined)
+        joined = np.sort(joined)
+        begins = np.ones(len(joined), bool)
+        np.not_equal(joined[1:], joined[:-1], out=begins[1:])
+        joined = joined[begins]  # as np.unique, in a third of its time for the few rows of a question
     return joined.astype(np.int64, copy=False)
 
 
@@ -147,6 +150,10 @@ class ScannRetriever:
         if not len(vectors):
             return rows, scores
         width = min(k, len(self.items))
+        if len(vectors) == 1:
+            found, products = self._search_one(vectors[0], width, exclude[0] if exclude is not None else NONE)
+            rows[0, : len(found)], scores[0, : len(found)] = found, products
+            return rows, scores
         fetch = min(k + max((len(banned) for banned in exclude or ()), default=0), len(self.items))
         at_once = max(1, _NUMBERS // (fetch * self.items.shape[1]))
         for first in range(0, len(vectors), at_once):
@@ -154,6 +161,23 @@ class ScannRetriever:
             rows[part, :width], scores[part, :width] = self._search(
                 vectors[part], width, fetch, None if exclude is None else exclude[part])
         return rows, scores
+
+    def _search_one(self, vector: Floats, k: int, banned: Rows) -> tuple[Rows, Floats]:
+        """Rows and scores [<= k] for one query [D], as each answer of the online process asks for them: ScaNN takes a
+        quarter less for it than for a batch of one."""
+        fetch = min(k + len(banned), len(self.items))
+        found, distances = self.searcher.search(
+            vector, final_num_neighbors=fetch, leaves_to_search=self.config.leaves_to_search,
+            pre_reorder_num_neighbors=max(self.config.reorder or 0, 2 * fetch))
+        candidates: Rows = found[np.isfinite(distances)].astype(np.int64)
+        if len(banned):
+            candidates = candidates[~_among(candidates, banned)]
+        products: Floats = self.items.take(candidates) @ vector
+        order = np.lexsort((candidates, -products))[:k]
+        if len(order) < k and len(order) < len(self.items) - len(distinct(banned)):
+            rows, scores = self.exact.search(vector[None], k, [banned])
+            return rows[0], scores[0]
+        return candidates[order], products[order]
 
     def _search(self, vectors: Floats, k: int, fetch: int, exclude: Sequence[Rows] | None) -> tuple[Rows, Floats]:
         found, distances = self.searcher.search_batched(

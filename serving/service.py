@@ -5,6 +5,7 @@ The API and the storefront are thin over it. Every answer is of one release, wha
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pipelines.contracts import Document
 from pipelines.errors import NothingLive, Unanswerable
 from pipelines.moments import microseconds
 from serving import answers, questions
-from serving.asked import Asked, UnknownItem
+from serving.asked import Asked, UnknownItem, Written
 from serving.discover.discovery import Discovery, discover
 from serving.encoding import Floats, History
 from serving.erased_watch import Erasures
@@ -42,6 +43,18 @@ class ServiceSettings(Document):
 
     pool: int = POOL
     availability_seconds: float = 0.5
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What a shopper is answered with, before it is put into words."""
+
+    asked: Asked
+    history: History
+    vector: Floats  # [D] of the shopper
+    found: Found  # the last `spare` of it best-sellers
+    spare: int
+    pinned: frozenset[int]  # rows
 
 
 class Service:
@@ -75,33 +88,47 @@ class Service:
             NothingLive: nothing was promoted yet.
         """
         part = self._part(question)
+        chosen = self._chosen(question, part)
+        asked, found = chosen.asked, chosen.found
+        reasons = asked.view.reasons.of(chosen.vector, chosen.history, found.rows) if question.explain else None
+        answer = asked.slate(found, chosen.history, chosen.spare, reasons, chosen.pinned)
+        if part is None or question.user_id is None:
+            return answer
+        if asked.is_now:  # what would have been at another moment was shown to nobody
+            self.shoppers.expose(part.exposure(question.user_id, answer, asked.now_us), asked.notices)
+        return answer.model_copy(update={"variant": part.variant.name, "notices": tuple(asked.notices)})
+
+    def written(self, question: questions.Recommend) -> Written:
+        """`recommend` as it is sent, for a question that `is_quick`.
+
+        Raises:
+            DataError, NothingLive: as `recommend`.
+        """
+        chosen = self._chosen(question, None)
+        return chosen.asked.written(chosen.found, chosen.history, chosen.spare)
+
+    def _chosen(self, question: questions.Recommend, part: Part | None) -> _Chosen:
         asked = self._asked(question, part.view if part is not None else None)
         view, filters = asked.view, question.filters
         history, vector = self._shopper(asked, question)
-        hidden = seen(view, history, question.exclude_seen)
         never = asked.never(filters)
         mask = asked.allowed(filters)
         rules = self._rules(asked, question, part)
-        placed = arranged(view, vector, history, question.k, mask=mask, never=distinct(never, hidden), rules=rules,
+        hidden = distinct(never, seen(view, history, question.exclude_seen))
+        placed = arranged(view, vector, history, question.k, mask=mask, never=hidden, rules=rules,
                           pool=self.settings.pool)
         found, missing = placed.found, question.k - len(placed.found.rows)
         if missing and rules.leaves_out:
             asked.notices.append(f"{missing} of {question.k} places stay empty: no cap or price band is broken to fill "
                                  "them")
             missing = 0
+        if not missing:
+            return _Chosen(asked, history, vector, found, 0, placed.pinned)
         # A shopper who has everything that is allowed still gets a full slate, which says what it is.
         spare = asked.best_sellers(missing, mask, np.concatenate([never, found.rows]))
-        slate = found
-        if len(spare):
-            scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
-            slate = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
-        reasons = view.reasons.of(vector, history, slate.rows) if question.explain else None
-        answer = asked.slate(slate, history, len(spare), reasons, placed.pinned)
-        if part is None or question.user_id is None:
-            return answer
-        if asked.is_now:  # what would have been at another moment was shown to nobody
-            self.shoppers.expose(part.exposure(question.user_id, answer, asked.now_us), asked.notices)
-        return answer.model_copy(update={"variant": part.variant.name, "notices": tuple(asked.notices)})
+        scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
+        found = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
+        return _Chosen(asked, history, vector, found, len(spare), placed.pinned)
 
     def is_quick(self, question: questions.Recommend) -> bool:
         """Whether this is answered in about a millisecond whatever else goes on: nothing waits for a network, a disk
@@ -296,4 +323,4 @@ class Service:
         profile = profile_of(view, stored, self.shoppers.recent(shopper), asked.now_us, asked.is_now)
         asked.notices.extend(profile.left_out)
         request = Request(profile.history, asked.now_us, view.user_tokens(shopper.user_features))
-        return profile.history, view.recommender.vectors([request])[0]
+        return profile.history, view.recommender.vector(request)

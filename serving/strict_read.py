@@ -7,9 +7,9 @@ documents: CorruptArtifact) that name the file; an OSError is the disk's and say
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -82,29 +82,61 @@ def read_array(path: Path, dtype: npt.DTypeLike, shape: Sequence[int | None]) ->
         ValueError: another type or shape, bytes missing or left over, or numbers that are not finite.
     """
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            found = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER_CHARACTERS)
-        elif version == (2, 0):
-            found = np.lib.format.read_array_header_2_0(file, max_header_size=_HEADER_CHARACTERS)
-        else:
-            raise ValueError(f"{path.name} is in version {version} of the .npy format, (1, 0) or (2, 0) is read")
-        found_shape, _, found_type = found
-        fits = len(found_shape) == len(shape) and all(
-            want in (None, have) for have, want in zip(found_shape, shape, strict=True))
-        if found_type != np.dtype(dtype) or not fits:
-            wanted = ", ".join("any" if want is None else str(want) for want in shape)
-            raise ValueError(f"{path.name} is {found_type} {list(found_shape)} where {np.dtype(dtype)} [{wanted}] "
-                             "is needed")
-        announced = file.tell() + math.prod(found_shape) * found_type.itemsize
-        if (size := os.fstat(file.fileno()).st_size) != announced:
-            raise ValueError(f"{path.name} has {size:,} bytes where its header announces {announced:,}")
+        _check_header(file, path.name, dtype, shape)
         file.seek(0)
         array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         broken = (~np.isfinite(array).reshape(len(array), -1).all(axis=1)).sum()
         raise ValueError(f"{path.name} has numbers that are not finite in {broken:,} rows")
     return array
+
+
+def array_blocks(
+    path: Path, dtype: npt.DTypeLike, shape: Sequence[int], rows: int = 1 << 16
+) -> Iterator[npt.NDArray[Any]]:
+    """The array of a .npy file in blocks of `rows`, for what is looked at once: it never lies in memory as a whole.
+
+    Args:
+        path: of the file.
+        dtype, shape: that it must have.
+        rows: of a block; the last may be shorter.
+
+    Raises:
+        ValueError: another type or shape, bytes missing or left over, or an array that lies column by column.
+    """
+    with path.open("rb") as file:
+        if _check_header(file, path.name, dtype, shape) and len(shape) > 1:
+            raise ValueError(f"{path.name} lies column by column, which nobody writes")
+        width = math.prod(shape[1:])
+        for first in range(0, shape[0], rows):
+            count = min(rows, shape[0] - first)
+            yield np.fromfile(file, dtype, count * width).reshape(count, *shape[1:])
+
+
+def _check_header(file: BinaryIO, name: str, dtype: npt.DTypeLike, shape: Sequence[int | None]) -> bool:
+    """Read the header of a .npy file; whether the array lies column by column.
+
+    Raises:
+        ValueError: it is not what was asked for, or the file has another size.
+    """
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        found = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER_CHARACTERS)
+    elif version == (2, 0):
+        found = np.lib.format.read_array_header_2_0(file, max_header_size=_HEADER_CHARACTERS)
+    else:
+        raise ValueError(f"{name} is in version {version} of the .npy format, (1, 0) or (2, 0) is read")
+    found_shape, is_by_column, found_type = found
+    fits = len(found_shape) == len(shape) and all(
+        want in (None, have) for have, want in zip(found_shape, shape, strict=True))
+    if found_type != np.dtype(dtype) or not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name} is {found_type} {list(found_shape)} where {np.dtype(dtype)} [{wanted}] "
+                         "is needed")
+    announced = file.tell() + math.prod(found_shape) * found_type.itemsize
+    if (size := os.fstat(file.fileno()).st_size) != announced:
+        raise ValueError(f"{name} has {size:,} bytes where its header announces {announced:,}")
+    return bool(is_by_column)
 
 
 def read_table(path: Path, rows: int) -> pa.Table:

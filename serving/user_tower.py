@@ -56,6 +56,7 @@ class UserTower:
         self._dimension = int(detail["shape"][-1])
         slots = [int(inputs["visits"]["shape_signature"][1]) for inputs, _ in details]
         self._runners = dict(sorted(zip(slots, runners, strict=True)))
+        self._fitting = set[tuple[tuple[int, ...], ...]]()  # shapes that were found right: one for each number of slots
         self._lock = Lock()
 
     def vectors(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
@@ -64,15 +65,11 @@ class UserTower:
         Raises:
             CorruptArtifact: the model was made for other shapes, that is for another specification.
         """
-        needed, most = inputs["counts"].shape[1], max(self._runners)
-        for name, detail in self._inputs.items():
-            expected = tuple(detail["shape_signature"][1:])
-            if name in SEQUENCES:
-                expected = (min(needed, most), *expected[1:])
-            if inputs[name].shape[1:] != expected:
-                raise CorruptArtifact(f"{self.path}: input {name} is [batch, {inputs[name].shape[1:]}] where the model "
-                                      f"takes [batch, {expected}] and at most {most} slots; specification and model "
-                                      "are of different trainings")
+        needed = inputs["counts"].shape[1]
+        shapes = tuple([inputs[name].shape[1:] for name in self._inputs])
+        if shapes not in self._fitting:
+            self._check(inputs, needed)
+            self._fitting.add(shapes)
         if not len(inputs["wait"]):
             return np.zeros((0, self._dimension), np.float32)
         size = next(size for size in self._runners if size >= needed)
@@ -87,3 +84,14 @@ class UserTower:
         with self._lock:
             vectors: Floats = self._runners[size](**arrays)[self._output]
         return vectors
+
+    def _check(self, inputs: Mapping[str, npt.NDArray[Any]], needed: int) -> None:
+        most = max(self._runners)
+        for name, detail in self._inputs.items():
+            expected = tuple(detail["shape_signature"][1:])
+            if name in SEQUENCES:
+                expected = (min(needed, most), *expected[1:])
+            if inputs[name].shape[1:] != expected:
+                raise CorruptArtifact(f"{self.path}: input {name} is [batch, {inputs[name].shape[1:]}] where the model "
+                                      f"takes [batch, {expected}] and at most {most} slots; specification and model "
+                                      "are of different trainings")

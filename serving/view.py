@@ -23,7 +23,11 @@ from serving.sessions.contract import Availability
 from serving.tokens import TokenField, read_fields, slots_of
 
 VIEW = "view"
-_REMEMBERED = 50_000  # items whose shown columns are held, some 500 bytes each
+_REMEMBERED = 50_000  # items whose shown columns are held, some 400 bytes each
+# JSON of what differs from answer to answer. Quotation marks within a text have a backslash: it stands here alone.
+_FLAGS = {(is_fallback, is_pinned): f'"is_fallback":{str(is_fallback).lower()},"is_pinned":{str(is_pinned).lower()}'
+          for is_fallback in (False, True) for is_pinned in (False, True)}
+_UNSCORED = f'"score":0.0,{_FLAGS[False, False]}'
 _SAMPLE = 2_000  # best-sellers that two kinds of scores are brought to one scale by
 SMALL = 20_000  # items that are compared with, every one, in some tenths of a millisecond
 _EVEN = 1.02  # norms that differ by less give the order of cosines and of inner products alike
@@ -49,8 +53,9 @@ class ReleaseView:
         self.event_types: list[str] = bundle.spec["event_types"]
         self.type_codes = {name: code for code, name in enumerate(self.event_types)}
         self.weights: dict[str, float] = bundle.spec["event_weights"]
+        self.type_weights = np.array([self.weights.get(name, 1.0) for name in self.event_types], np.float32)
         self.user_fields = _user_fields(bundle.path / "vocabulary.json", bundle.spec)
-        self._shown: dict[int, dict[str, Any]] = {}
+        self._lines: dict[int, tuple[str, str]] = {}
         self._gone: tuple[int, Rows] = (-1, np.zeros(0, np.int64))
         self._lock = Lock()
 
@@ -179,17 +184,23 @@ class ReleaseView:
         reasons: tuple[Reason, ...] | None = None,
     ) -> Item:
         """An item of an answer."""
-        plain = self._shown.get(row)
-        if plain is None:
-            plain = self._read(row)
-            with self._lock:
-                if len(self._shown) >= _REMEMBERED:
-                    self._shown.clear()
-                self._shown[row] = plain
-        return Item(**plain, score=score, is_fallback=is_fallback, is_pinned=is_pinned, reasons=reasons)
+        plain = Item.model_validate_json(self.line(row, score, is_fallback, is_pinned))
+        return plain if reasons is None else plain.model_copy(update={"reasons": reasons})
 
-    def _read(self, row: int) -> dict[str, Any]:
-        """The fields of an item that every answer shows alike."""
+    def line(self, row: int, score: float, is_fallback: bool = False, is_pinned: bool = False) -> str:
+        """An item of an answer as its JSON, without reasons: what every answer says of it alike is remembered."""
+        parts = self._lines.get(row)
+        if parts is None:
+            before, _, after = self._read(row).model_dump_json().partition(_UNSCORED)
+            parts = before, after
+            with self._lock:
+                if len(self._lines) >= _REMEMBERED:
+                    self._lines.clear()
+                self._lines[row] = parts
+        return f'{parts[0]}"score":{score!r},{_FLAGS[is_fallback, is_pinned]}{parts[1]}'
+
+    def _read(self, row: int) -> Item:
+        """What every answer says of an item alike."""
         catalogue = self.catalogue
         shown = catalogue.shown(row)
 
@@ -198,9 +209,9 @@ class ReleaseView:
             return ", ".join(value) if isinstance(value, list) else None if value is None else str(value)
 
         price = shown.get(catalogue.price) if catalogue.price else None
-        return {"item_id": self.bundle.item_ids[row], "title": text(catalogue.title),
-                "category": text(catalogue.category), "brand": text(catalogue.brand),
-                "price": float(price) if price is not None else None, "image_url": catalogue.picture_url(row)}
+        return Item(item_id=self.bundle.item_ids[row], score=0, title=text(catalogue.title),
+                    category=text(catalogue.category), brand=text(catalogue.brand),
+                    price=float(price) if price is not None else None, image_url=catalogue.picture_url(row))
 
 
 def _user_fields(path: Any, spec: Mapping[str, Any]) -> list[TokenField]:

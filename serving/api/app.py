@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from serving.api import asking, health, problems, telling
 from serving.api.desk import Desk
+from serving.api.express import Express
 from serving.api.guard import Guard
 from serving.api.keys import KeyRing
 from serving.api.metrics import Metrics
@@ -48,5 +49,5 @@ def create_app(
     problems.install(app, settings.retry_after_s)
     for router in (asking.router, telling.events_router, telling.operate_router, health.router, *pages):
         app.include_router(router)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, express=Express(desk))
     return app

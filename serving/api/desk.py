@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
@@ -56,7 +56,7 @@ class Desk:
         it is made at once, between two events of the loop.
         """
         slate = answer() if is_quick else await self.run(answer)
-        self.metrics.saw(question, slate)
+        self.metrics.saw(question, slate, sum(item.is_fallback for item in slate.items))
         request.state.release, request.state.variant = slate.release, slate.variant
         return json(slate)
 
@@ -85,25 +85,37 @@ def scoped(scope: Scope) -> Callable[..., None]:
     async def check(
         request: Request, at: AtDesk, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> None:
-        admit(request, at, scope, given.credentials if given is not None else None)
+        admit(request.scope.setdefault("state", {}), at, scope, given.credentials if given is not None else None)
 
     return check  # type: ignore[return-value]
 
 
-def admit(request: Request, at: Desk, scope: Scope, key: str | None) -> None:
-    """Let a request through whose key has `scope`, as often as it may ask.
+def bearer(authorization: str) -> str | None:
+    """The key of a header Authorization; None where it holds none."""
+    kind, _, key = authorization.partition(" ")
+    return key if key and kind.lower() == "bearer" else None
+
+
+def admit(state: MutableMapping[str, Any], at: Desk, scope: Scope, key: str | None) -> None:
+    """Let a request through whose key has `scope`, as often as it may ask; once, whichever ways it goes.
+
+    Args:
+        state: of the request; takes the client's name.
+        at: where it asks.
+        scope: that is needed.
+        key: that it brings.
 
     Raises:
         Refused: it has no key, an unknown one, one without that scope, or asks too often.
     """
-    if not at.keys.clients:
+    if not at.keys.clients or state.get("is_admitted"):
         return
     client = at.keys.client(key) if key is not None else None
     if client is None:
         at.metrics.refused.labels("unauthorized").inc()
         raise Refused(401, "unauthorized", "send a key of this service: Authorization: Bearer KEY",
                       {"WWW-Authenticate": "Bearer"})
-    request.state.client = client.name
+    state["client"] = client.name
     _check_scope(client, scope, at)
     wait = at.rates.wait(client)
     if wait > 0:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from serving.api.express import Express
 from serving.api.metrics import Metrics
 from serving.api.problems import Refused, response
 from serving.api.settings import ApiSettings
@@ -27,6 +28,7 @@ UPLOADS = frozenset({IMAGE_PATH, "/search/picture"})  # the storefront's is a fo
 # Answered however much there is to do: what watches the process must see it.
 UNBOUNDED = frozenset({"/health", "/ready", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_line = json.JSONEncoder(separators=(",", ":")).encode
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger("vitrine.access")
 
@@ -34,8 +36,8 @@ log = logging.getLogger("vitrine.access")
 class Guard:
     """Names requests, bounds bodies and how many are answered at once, and tells what became of each."""
 
-    def __init__(self, app: App, settings: ApiSettings, metrics: Metrics) -> None:
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(self, app: App, settings: ApiSettings, metrics: Metrics, express: Express) -> None:
+        self.app, self.settings, self.metrics, self.express = app, settings, metrics, express
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +85,8 @@ class Guard:
         self.in_flight += 1
         self.metrics.in_flight.set(self.in_flight)
         try:
-            await self.app(scope, replay, send)
+            if not await self.express.answered(scope, body, send):
+                await self.app(scope, replay, send)
         finally:
             self.in_flight -= 1
             self.metrics.in_flight.set(self.in_flight)
@@ -121,13 +124,12 @@ class Guard:
         """A line that names the route and not the path, which may hold a customer's id."""
         route = getattr(scope.get("route"), "path", None) or "unmatched"
         state, method = scope.get("state", {}), scope["method"] if scope["method"] in _METHODS else "other"
-        self.metrics.requests.labels(route, method, str(status)).inc()
-        self.metrics.seconds.labels(route).observe(seconds)
+        self.metrics.ended(route, method, status, seconds)
         if log.isEnabledFor(logging.INFO):
-            log.info("%s", json.dumps({
+            log.info("%s", _line({
                 "at": round(time.time(), 3), "request_id": request_id, "client": state.get("client", ""),
                 "method": method, "route": route, "status": status, "ms": round(1000 * seconds, 3),
-                "release": state.get("release"), "variant": state.get("variant")}, separators=(",", ":")))
+                "release": state.get("release"), "variant": state.get("variant")}))
 
 
 def _request_id(scope: Scope) -> str:

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
-from serving.api.desk import admit, desk
+from serving.api.desk import admit, bearer, desk
 from serving.api.keys import Scope
 
 _PARAMETERS = ("request", "question", "at")
@@ -39,8 +39,8 @@ def lean(scope: Scope) -> type[APIRoute]:
                 except ValidationError:
                     return await whole(request)
                 at = desk(request)
-                kind, _, key = request.headers.get("authorization", "").partition(" ")
-                admit(request, at, scope, key if key and kind.lower() == "bearer" else None)
+                admit(request.scope.setdefault("state", {}), at, scope,
+                      bearer(request.headers.get("authorization", "")))
                 answer: Response = await endpoint(request, question, at)
                 return answer
 

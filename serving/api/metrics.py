@@ -1,6 +1,6 @@
 """What Prometheus reads at /metrics."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -38,16 +38,25 @@ class Metrics:
         self.degraded = Counter("vitrine_degraded", "Answers with a notice, such as of a session store that is down.",
                                 registry=own)
         self.events = Counter("vitrine_events", "Events brought, by what became of them.", ("outcome",), registry=own)
+        # A counter of given labels is looked for under a lock; there are few, and each is asked for all the time.
+        self._requests, self._seconds = cache(self.requests.labels), cache(self.seconds.labels)
+        self._slates = cache(self.slates.labels)
         told = partial(Gauge, registry=own, multiprocess_mode="mostrecent")
         self.release = told("vitrine_live_release", "Number of the release that answers; 0 before the first.")
         self.newest = told("vitrine_newest_release", "Number of the newest release of the log.")
         self.loading = told("vitrine_load_seconds", "What it took to open the release that answers.")
         self.refused_releases = told("vitrine_refused_releases", "Releases that failed a check.")
 
-    def saw(self, question: str, slate: Slate) -> None:
-        """Count an answer."""
-        self.slates.labels(question, slate.filtered.search, slate.variant or "").inc()
-        self.fallbacks.inc(sum(item.is_fallback for item in slate.items))
+    def ended(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request and how long it took."""
+        self._requests(route, method, str(status)).inc()
+        self._seconds(route).observe(seconds)
+
+    def saw(self, question: str, slate: Slate, fallbacks: int) -> None:
+        """Count an answer, of whose items so many are best-sellers."""
+        self._slates(question, slate.filtered.search, slate.variant or "").inc()
+        if fallbacks:
+            self.fallbacks.inc(fallbacks)
         if slate.notices:
             self.degraded.inc()
 

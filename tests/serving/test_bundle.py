@@ -80,7 +80,7 @@ def _nan(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("name", "change", "fault"), [
     ("item_vectors.npy", _nan, "not finite in 1 rows"),
-    ("item_vectors.npy", lambda a: a[:-1], r"item_inputs\.npy is float32 \[40, 4\] where float32 \[39, any\]"),
+    ("item_vectors.npy", lambda a: a[:-1], r"popularity\.npy is int64 \[40\] where int64 \[39\]"),
     ("item_vectors.npy", lambda a: a[:0], r"is \[0, 5\]: there is nothing to recommend"),
     ("item_inputs.npy", lambda a: a.astype(np.float64), "is float64"),
     ("item_inputs.npy", lambda a: a[0], r"float32 \[4\] where"),

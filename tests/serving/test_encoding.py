@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,13 @@ def test_a_batch_is_its_rows(histories: list[list[tuple[int, int, int, float]]])
                 front = together[name].shape[1] - len(expected)
                 expected = np.pad(expected, [(front, 0)] + [(0, 0)] * (expected.ndim - 1))
             assert np.allclose(together[name][row], expected)
+
+
+@pytest.mark.parametrize(("seconds", "bucket"), [(0, 1), (1, 2), (2, 2), (3, 3), (6, 3), (7, 4), (2**20 - 2, 20),
+                                                 (2**20 - 1, 21), (2**30 - 2, 30), (2**30 - 1, 31), (2**40, 31)])
+def test_a_bucket_is_one_more_than_the_whole_part_of_log2(seconds: int, bucket: int) -> None:
+    # Counted from one second, so that 2 ** n - 1 whole seconds begin bucket n + 1.
+    assert gap_bucket(np.array([seconds * SECOND, seconds * SECOND + SECOND - 1])).tolist() == [bucket, bucket]
 
 
 @given(st.integers(0, 2**62))

@@ -47,6 +47,10 @@ class Watched(Recommender):
         self.asked += requests
         return super().vectors(requests)
 
+    def vector(self, request):
+        self.asked.append(request)
+        return super().vector(request)
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

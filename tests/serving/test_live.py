@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import NothingLive
+from serving import live as live_module
 from serving.live import Live
 from serving.live_status import LiveSettings
 from tests.live_world import LiveShop, ask, bundle_of
@@ -327,3 +328,20 @@ def test_the_thread_ends_with_the_block(shop: LiveShop) -> None:
         assert "vitrine-live" in {thread.name for thread in threading.enumerate()}
     assert "vitrine-live" not in {thread.name for thread in threading.enumerate()}
     assert answered_by(live) == (1, 1)
+
+
+@pytest.mark.parametrize(("least", "calls"), [(0, 2), (1 << 40, 0)])
+def test_what_a_large_release_takes_is_moved_to_huge_pages_once_it_answers(
+    shop: LiveShop, monkeypatch: pytest.MonkeyPatch, least: int, calls: int
+) -> None:
+    monkeypatch.setattr(live_module, "_LARGE", least)
+    shop.release(5)
+    moved: list[int] = []
+    live = Live(shop.store, LiveSettings(is_rehearsed=False, poll_s=0.01))
+    monkeypatch.setattr(live_module.huge_pages, "gather", lambda: moved.append(live.served().release.number) or 0)
+    with live:
+        shop.release(6)
+        until(lambda: live.served().release.number == 2)
+        until(lambda: len(moved) == calls)
+        time.sleep(0.05)  # several looks
+    assert moved == [1, 2][:calls]

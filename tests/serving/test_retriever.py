@@ -115,6 +115,17 @@ def test_scann_excludes_and_still_fills_the_slate(clusters, scann) -> None:
     assert NOTHING not in rest
 
 
+@pytest.mark.parametrize(("k", "banned"), [(10, 0), (10, 7), (40, 1), (10, 2985), (10, 2995), (10, 3000), (5000, 3)])
+def test_scann_answers_one_query_as_it_does_several(clusters, scann, k: int, banned: int) -> None:
+    _, queries = clusters
+    exclude = [np.random.default_rng(query).permutation(3000)[:banned].astype(np.int64) for query in range(5)]
+    rows, scores = scann.search(queries[:5], k, exclude)
+    for query, (one, own) in enumerate(zip(rows, scores, strict=True)):
+        found, found_scores = scann.search(queries[query : query + 1], k, [exclude[query]])
+        assert found[0].tolist() == one.tolist()
+        assert found_scores[0] == pytest.approx(own, abs=1e-4)
+
+
 def test_scann_is_built_alike_each_time(clusters, scann_folder, tmp_path: Path) -> None:
     # Of fresh processes, tests/pipelines/test_index.py says the same.
     first, _ = scann_folder

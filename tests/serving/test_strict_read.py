@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import CorruptArtifact
-from serving.strict_read import read_array, read_document, read_table
+from serving.strict_read import array_blocks, read_array, read_document, read_table
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
                     | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -79,6 +79,22 @@ def test_other_arrays_are_refused_by_their_header(tmp_path: Path, content: bytes
     (tmp_path / "x.npy").write_bytes(content)
     with pytest.raises(ValueError, match=fault):
         read_array(tmp_path / "x.npy", np.float32, (None, 4))
+
+
+def test_an_array_in_blocks_is_the_array(tmp_path: Path) -> None:
+    array = np.arange(21, dtype=np.float32).reshape(7, 3)
+    np.save(tmp_path / "a.npy", array)
+    blocks = list(array_blocks(tmp_path / "a.npy", np.float32, (7, 3), rows=3))
+    assert [len(block) for block in blocks] == [3, 3, 1] and np.array_equal(np.concatenate(blocks), array)
+    for shape, dtype in (((7, 4), np.float32), ((8, 3), np.float32), ((7, 3), np.float64)):
+        with pytest.raises(ValueError, match=r"a\.npy is float32 \[7, 3\] where"):
+            next(array_blocks(tmp_path / "a.npy", dtype, shape))
+    np.save(tmp_path / "a.npy", np.asfortranarray(array))
+    with pytest.raises(ValueError, match="column by column"):
+        next(array_blocks(tmp_path / "a.npy", np.float32, (7, 3)))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes() + b"x")
+    with pytest.raises(ValueError, match="header announces"):
+        next(array_blocks(tmp_path / "a.npy", np.float32, (7, 3)))
 
 
 def test_a_huge_header_is_not_parsed(tmp_path: Path) -> None:

@@ -306,13 +306,16 @@ def test_the_log_names_the_route_and_nobody(client: TestClient, caplog: pytest.L
     assert (third["route"], third["status"]) == ("unmatched", 404)
 
 
-def test_a_defect_is_a_problem_without_a_trace(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "body"), [("written", {}), ("recommend", {"explain": True})])
+def test_a_defect_is_a_problem_without_a_trace(
+    service: Service, monkeypatch: pytest.MonkeyPatch, method: str, body: dict[str, bool]
+) -> None:
     def broken(question: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(service, "recommend", broken)
+    monkeypatch.setattr(service, method, broken)
     with TestClient(create_app(service), raise_server_exceptions=False) as client:
-        answer = client.post("/v1/recommendations", json={})
+        answer = client.post("/v1/recommendations", json=body)
     assert (answer.status_code, answer.json()["code"]) == (500, "defect")
     assert "secret" not in answer.text
 
