@@ -31,8 +31,8 @@ def ablate(
 ) -> None:
     """Leave out or change each choice of the training by itself, and show what it is worth on validation.
 
-    Ten trainings, each as long as a retrain's; `--set train.members=1` takes half of that. The same command again goes
-    on after a kill, and trains nothing twice. The table lies in MLflow, with a nested run a variant.
+    Eleven trainings, each as long as a retrain's; `--set train.members=1` takes a quarter of that. The same command
+    again goes on after a kill, and trains nothing twice. The table lies in MLflow, with a nested run a variant.
 
     Example: `vitrine ablate --data ../shop`
 
