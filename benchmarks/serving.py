@@ -4,8 +4,8 @@
 
 The release is generated once and kept in the folder (benchmarks/serving_world.py). The server is `vitrine serve` in a
 process of its own, or several at one port, the load generator (benchmarks/serving_load.py) another on the same machine.
-Each request is one
-shopper's of whom 50 events are stored, with one event of the moment: 51 visits, of which the tower reads the last 50.
+Each request is one shopper's of whom 50 events are stored, with one event of the moment: 51 visits, of which the tower
+reads the last 50.
 A rate is sustained where every request is answered rightly and the 99th percentile stays below 50 ms.
 """
 

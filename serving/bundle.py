@@ -223,10 +223,10 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
     if not vectors.size:
         raise ValueError(f"item_vectors.npy is {list(vectors.shape)}: there is nothing to recommend")
     with ThreadPoolExecutor(1) as beside:  # a quarter of the bundle, which its table need not wait for
-        read_inputs = beside.submit(read_array, folder / "item_inputs.npy", np.float32, (items, None))
+        inputs_later = beside.submit(read_array, folder / "item_inputs.npy", np.float32, (items, None))
         popularity = read_array(folder / "popularity.npy", np.int64, (items,))
         table, item_ids, rows = _items(folder, items, served)
-        inputs = read_inputs.result()
+    inputs = inputs_later.result()
     if not np.array_equal(np.sort(popularity), np.arange(items)):
         raise ValueError("popularity.npy does not name each item row once")
     limits = Limits.of(spec)
@@ -254,12 +254,10 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
 def _items(folder: Path, items: int, served: _Spec) -> tuple[pa.Table, tuple[str, ...], dict[str, int]]:
     """The table of the items, their ids, and which row each id is."""
     table = read_table(folder / "items.parquet", items)
-    missing = {ITEM, *(column for column in served.display.values() if column)} - set(table.column_names)
-    if missing:
+    if missing := {ITEM, *(column for column in served.display.values() if column)} - set(table.column_names):
         raise ValueError(f"items.parquet lacks the columns {sorted(missing)} that spec.json shows")
     item_ids = tuple(table.column(ITEM).cast(pa.string()).to_pylist())
-    rows = dict(zip(item_ids, range(items), strict=True))
-    if len(rows) != items or None in rows:
+    if len(rows := dict(zip(item_ids, range(items), strict=True))) != items or None in rows:
         raise ValueError(f"items.parquet has {items:,} rows of {len(rows):,} different item ids")
     return table, item_ids, rows
 

@@ -5,7 +5,6 @@ The API and the storefront are thin over it. Every answer is of one release, wha
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from pipelines.errors import NothingLive, Unanswerable
 from pipelines.moments import microseconds
 from serving import answers, questions
 from serving.asked import Asked, UnknownItem, Written
+from serving.chosen import Chosen, choose
 from serving.discover.discovery import Discovery, discover
 from serving.encoding import Floats, History
 from serving.erased_watch import Erasures
@@ -21,10 +21,9 @@ from serving.experiments.following import Part, Running
 from serving.filters import Filters, rows_of
 from serving.finder import Found
 from serving.live_views import Live, Views
-from serving.merchandising import POOL, arranged
-from serving.profile import profile_of, seen
+from serving.merchandising import POOL
+from serving.profile import profile_of
 from serving.recommender import Request, empty_history
-from serving.retriever import distinct
 from serving.rules import NO_RULES, Rules
 from serving.sessions.contract import SessionStore
 from serving.shoppers import Landing, Shoppers
@@ -43,18 +42,6 @@ class ServiceSettings(Document):
 
     pool: int = POOL
     availability_seconds: float = 0.5
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What a shopper is answered with, before it is put into words."""
-
-    asked: Asked
-    history: History
-    vector: Floats  # [D] of the shopper
-    found: Found  # the last `spare` of it best-sellers
-    spare: int
-    pinned: frozenset[int]  # rows
 
 
 class Service:
@@ -107,28 +94,10 @@ class Service:
         chosen = self._chosen(question, None)
         return chosen.asked.written(chosen.found, chosen.history, chosen.spare)
 
-    def _chosen(self, question: questions.Recommend, part: Part | None) -> _Chosen:
+    def _chosen(self, question: questions.Recommend, part: Part | None) -> Chosen:
         asked = self._asked(question, part.view if part is not None else None)
-        view, filters = asked.view, question.filters
         history, vector = self._shopper(asked, question)
-        never = asked.never(filters)
-        mask = asked.allowed(filters)
-        rules = self._rules(asked, question, part)
-        hidden = distinct(never, seen(view, history, question.exclude_seen))
-        placed = arranged(view, vector, history, question.k, mask=mask, never=hidden, rules=rules,
-                          pool=self.settings.pool)
-        found, missing = placed.found, question.k - len(placed.found.rows)
-        if missing and rules.leaves_out:
-            asked.notices.append(f"{missing} of {question.k} places stay empty: no cap or price band is broken to fill "
-                                 "them")
-            missing = 0
-        if not missing:
-            return _Chosen(asked, history, vector, found, 0, placed.pinned)
-        # A shopper who has everything that is allowed still gets a full slate, which says what it is.
-        spare = asked.best_sellers(missing, mask, np.concatenate([never, found.rows]))
-        scores = np.concatenate([found.scores, view.bundle.item_vectors[spare] @ vector])
-        found = Found(np.concatenate([found.rows, spare]), scores, found.how, found.allowed)
-        return _Chosen(asked, history, vector, found, len(spare), placed.pinned)
+        return choose(asked, question, history, vector, self._rules(asked, question, part), self.settings.pool)
 
     def is_quick(self, question: questions.Recommend) -> bool:
         """Whether this is answered in about a millisecond whatever else goes on: nothing waits for a network, a disk
