@@ -3,4 +3,4 @@
 The defaults are better, and take as long as they need.
 """
 
-QUICK = ("train.max_epochs=4", "train.members=1", "train.refit=false", "train.search.steps=400")
+QUICK = ("train.max_epochs=4", "train.members=2", "train.refit=false", "train.search.steps=400")
