@@ -10,12 +10,35 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.ranking import Floats, Model, scored, sorted_by_length
+from models.ranking import Floats, Model, scored, sorted_by_length, top_items
 from pipelines.progress import log
 from pipelines.snapshot import Queries, SnapshotData
 
 STEP, HIGHEST = 0.5, 8.0  # in log odds; the highest would make any newcomer a best-seller
 K = 10
+
+
+@dataclass(frozen=True)
+class Best:
+    """The K best of some items for each target's question, best first as `top_items` orders them; both [targets, K]."""
+
+    score: Floats  # -inf where there are fewer
+    row: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, scores: Floats, kept: npt.NDArray[np.bool_]) -> "Best":
+        """Of scores [questions, items], the best of the items `kept` [items]."""
+        row = top_items(np.where(kept, scores, -np.inf), K)
+        return cls(np.where(row < 0, -np.inf, np.take_along_axis(scores, row, axis=1)), row)
+
+    def of_questions(self, asked: npt.NDArray[np.int64]) -> "Best":
+        """A row for each of `asked` [targets]."""
+        return Best(self.score[asked], self.row[asked])
+
+    def in_front(self, score: Floats, row: npt.NDArray[np.int32], shift: np.float32) -> npt.NDArray[np.intp]:
+        """How many, raised by `shift`, stand before targets of a score and a row [targets]; of equals the lower row."""
+        own, others = score[:, None], self.score + shift
+        return np.asarray(((others > own) | ((others == own) & (self.row < row[:, None]))).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -25,34 +48,29 @@ class Standing:
     Nothing but the K best of the known items and the K best of the new ones can be in its way.
     """
 
-    target: Floats  # [targets] scores
+    score: Floats  # [targets]
+    row: npt.NDArray[np.int32]  # [targets]
     is_new: npt.NDArray[np.bool_]  # [targets]
-    known: Floats  # [targets, K] highest scores of known items for the target's question, in any order
-    new: Floats  # [targets, K] the same of new items
+    known: Best
+    new: Best
 
     @classmethod
     def of(cls, model: Model, data: SnapshotData, queries: Queries, is_new: npt.NDArray[np.bool_]) -> "Standing":
-        """Score the catalogue once for every query; `is_new` [items] has at least one item."""
+        """Score the catalogue once for every query; `is_new` is [items]."""
         parts = []
         for part, scores in scored(model, data, sorted_by_length(queries)[0]):
-            item, asked = data.histories.item[part.target_event], part.target_query
-            known, new = (_highest(scores[:, chosen])[asked] for chosen in (~is_new, is_new))
-            parts.append((scores[asked, item], is_new[item], known, new))
-        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            row, asked = data.histories.item[part.target_event], part.target_query
+            best = [Best.of(scores, kept).of_questions(asked) for kept in (~is_new, is_new)]
+            parts.append((scores[asked, row], row, is_new[row], best[0].score, best[0].row, best[1].score, best[1].row))
+        whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return cls(whole[0], whole[1], whole[2], Best(*whole[3:5]), Best(*whole[5:]))
 
     def is_hit(self, offset: float) -> npt.NDArray[np.bool_]:
-        """Whether each target [targets] is among the K best once new items stand `offset` higher; ties are hits."""
+        """Whether each target [targets] is among the K best once new items stand `offset` higher."""
         shift = np.float32(offset)
-        own = (self.target + shift * self.is_new)[:, None]
-        in_front = (self.known > own).sum(axis=1) + (self.new + shift > own).sum(axis=1)
+        own = np.where(self.is_new, self.score + shift, self.score)
+        in_front = self.known.in_front(own, self.row, np.float32(0)) + self.new.in_front(own, self.row, shift)
         return np.asarray(in_front < K)
-
-
-def _highest(scores: Floats) -> Floats:
-    """The K highest of each row [rows, n], filled with -inf where n is less, as [rows, K]."""
-    if scores.shape[1] <= K:
-        return np.pad(scores, ((0, 0), (0, K - scores.shape[1])), constant_values=-np.inf)
-    return np.asarray(-np.partition(-scores, K - 1, axis=1)[:, :K])
 
 
 def newcomer_offset(

@@ -64,15 +64,29 @@ def test_without_new_items_there_is_nothing_to_raise(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Raised:
-    """Scores [items] for everybody, those of new items raised."""
+    """Scores [items] for everybody, those of new items, from row NEW on, raised."""
 
     row: Floats
     offset: float = 0.0
     name: str = "raised"
 
     def scores(self, data: SnapshotData, queries: Queries) -> Floats:
-        row = self.row + np.float32(self.offset) * (np.arange(ITEMS) >= NEW)
+        row = self.row + np.float32(self.offset) * (np.arange(len(self.row)) >= NEW)
         return np.tile(row.astype(np.float32), (len(queries), 1))
+
+
+def test_of_new_items_that_nothing_tells_apart_only_the_first_are_shown(tmp_path: Path) -> None:
+    """Blank products have equal scores: whoever wants the last of twenty is not served by showing ten others."""
+    items, old = 40, 20
+    train: list[Event] = [(99, item, 1, "buy", TRAIN, False) for item in range(old)]
+    valid: list[Event] = [(user, 39, 2, "buy", VALID, True) for user in range(5)]
+    valid += [(user, 0, 2, "buy", VALID, True) for user in range(5, 10)]
+    data = small_snapshot(tmp_path / "shop", train + valid, users=100, items=items)
+    is_new = np.arange(items) >= old
+    alike = Raised(np.where(is_new, -1.0, 0.0).astype(np.float32))
+    # From 1.5 on ten new items stand above every old one, for the one half of the users and for the other.
+    assert Standing.of(alike, data, data.queries(VALID), is_new).is_hit(1.5).sum() == 0
+    assert newcomer_offset(alike, data, data.queries(VALID), is_new, 0.02) == 1.0
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,7 +95,7 @@ def test_hits_are_those_of_a_ranking_with_the_scores_raised(tmp_path: Path, seed
     rng = np.random.default_rng(seed)
     folder = tmp_path / f"{seed}-{offset}"
     data = shop(folder, rng.integers(0, ITEMS, 40).tolist()) if not folder.exists() else SnapshotData.load(folder)
-    row = rng.normal(size=ITEMS).astype(np.float32)
+    row = rng.integers(-4, 4, ITEMS).astype(np.float32) / 2  # many are equal
     queries, is_new = data.queries(VALID), np.arange(ITEMS) >= NEW
     hit = Standing.of(Raised(row), data, queries, is_new).is_hit(offset)
     assert hit.sum() == (rank(Raised(row, offset), data, queries, k=10).rank > 0).sum()
