@@ -13,7 +13,7 @@ from models.token_bags import TokenBags
 from pipelines.errors import CorruptArtifact
 from pipelines.snapshot import SnapshotData
 from serving.item_tower_files import LENGTHS, TOKEN_TABLE
-from tests.models.test_towers import new_model, one_batch, shaken
+from tests.models.test_towers import batch_of, new_model, shaken
 
 NEWCOMER = -1.25
 SOME = np.array([3, 11, 20])
@@ -28,7 +28,7 @@ def members_of(data: SnapshotData, like: Members | None = None) -> Members:
     models = []
     for number in range(2):
         model = new_model(data)
-        model.compute_loss(one_batch(data))
+        model.compute_loss(batch_of(data))
         if like is not None:
             model.set_weights(like.models[number].get_weights())
         models.append(model if like is not None else shaken(model, number))
