@@ -76,8 +76,9 @@ class Standing:
 def newcomer_offset(
     model: Model, data: SnapshotData, valid: Queries, is_new: npt.NDArray[np.bool_], budget: float
 ) -> float:
-    """The largest offset for the items `is_new` [items] whose recall@10 on `valid` is within the budget.
+    """The largest offset for the items `is_new` [items] that costs no recall@10 on `valid`, or one that costs some.
 
+    Some is spent where that finds more of the new items that are asked for: on the smallest offset that finds most.
     They may cost as large a part of the recall without an offset as they have in the answers of `valid`, for where
     hardly anybody bought something new, little speaks for showing it.
 
@@ -87,17 +88,19 @@ def newcomer_offset(
     if not is_new.any():
         return 0.0
     standing = Standing.of(model, data, valid, is_new)
+    offsets = np.arange(0.0, HIGHEST + STEP, STEP)
+    found = [standing.is_hit(offset) for offset in offsets.tolist()]
+    hits, of_new = (np.array([hit[chosen].sum() for hit in found]) for chosen in (slice(None), standing.is_new))
     allowed = min(budget, float(standing.is_new.mean()))
-    lowest, chosen = 0.0, 0.0
-    for offset in np.arange(0.0, HIGHEST + STEP, STEP).tolist():
-        hit = standing.is_hit(offset)
-        recall, of_new = float(hit.mean()), float(hit[standing.is_new].mean()) if standing.is_new.any() else np.nan
-        if not offset:
-            lowest = recall * (1 - allowed)
-        if recall < lowest:
-            break
-        chosen = offset
-        log.debug("newcomers at %+.2f: valid recall@10 %.4f, of new items %.4f", offset, recall, of_new)
-    log.info("newcomers: %s items without a training event stand %.2f higher in log odds, for which %.2g of the "
-             "recall might be lost", f"{is_new.sum():,}", chosen, allowed)
-    return chosen
+    free = _leading(hits >= hits[0]) - 1
+    most = int(of_new[: _leading(hits >= hits[0] * (1 - allowed))].argmax())
+    chosen = most if of_new[most] > of_new[free] else free
+    log.info("newcomers: %s items without a training event stand %.2f higher in log odds; %d hits on valid, %d without "
+             "an offset, and %d of new items", f"{is_new.sum():,}", offsets[chosen], hits[chosen], hits[0],
+             of_new[chosen])
+    return float(offsets[chosen])
+
+
+def _leading(is_so: npt.NDArray[np.bool_]) -> int:
+    """How many are so before the first that is not."""
+    return len(is_so) if is_so.all() else int(is_so.argmin())

@@ -33,18 +33,18 @@ def shop(folder: Path, wanted: list[int]) -> SnapshotData:
     return small_snapshot(folder, train + valid, users=100, items=ITEMS)
 
 
-SOME_WANT_NEW = [9, *[8] * 17, 29, 29]
-
-
 @pytest.mark.parametrize(("wanted", "budget", "offset"), [
     # Nobody wants a new item: item 9, the tenth, is lost as soon as item 20 stands above it, which takes more
     # than (20 - 9) / 4 = 2.75. Ten users want it: they may not be lost, whatever the budget.
     ([9] * 10, 0.0, 2.5),
     ([9] * 10, 0.5, 2.5),
-    # Two in twenty want a new item, which stands too low, so that one in ten of 18 hits may be lost: item 9 may go at
-    # 3.0, while item 8 stays until two new ones pass it, above 21 / 4 - 2 = 3.25. A smaller budget keeps item 9.
-    (SOME_WANT_NEW, 0.5, 3.0),
-    (SOME_WANT_NEW, 0.02, 2.5),
+    # Two in thirty want item 20, for which one in fifteen of 28 hits may be lost. At 3.0 those two are won, and the
+    # three that want item 9 lost; item 8 stays until two new ones pass it, above 21 / 4 - 2 = 3.25. A smaller budget
+    # keeps item 9.
+    ([9] * 3 + [8] * 25 + [20] * 2, 0.5, 3.0),
+    ([9] * 3 + [8] * 25 + [20] * 2, 0.02, 2.5),
+    # Two in twenty want item 29, which stands too low to be found within what might be lost: nothing is.
+    ([9, *[8] * 17, 29, 29], 0.5, 2.5),
     # Half want item 20, which is won at 3.0, when the others lose item 9: as many as before, and on it goes: item 20
     # stays, whatever the offset, as the first of the new.
     ([9] * 5 + [20] * 5, 0.0, 8.0),
