@@ -36,12 +36,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from pipelines.artifacts import digest_of, write_json
 from pipelines.columns import AVAILABLE, ITEM
@@ -75,24 +75,13 @@ from serving.encoding import GAP_BUCKETS, Floats, Limits
 from serving.index_files import IndexConfig, read_index
 from serving.lite_model import TowerShape, check_user_tower, read_signatures
 from serving.photos import PHOTO_FILES, Photos
+from serving.served_spec import ServedSpec
 from serving.strict_read import read_array, read_document, read_table
 
 FROM_TRAINING = (ITEM_VECTORS, "item_inputs.npy", "user_tower.tflite")
 FROM_SNAPSHOT = ("items.parquet", "spec.json")
 _Ids = TypeAdapter(list[str])
 _Named = TypeAdapter(dict[str, Any])
-
-
-class _Spec(BaseModel):
-    """What serving reads of spec.json, with bounds within which it can be served."""
-
-    event_types: list[str] = Field(min_length=1, max_length=1000)
-    event_weights: dict[str, float] = Field(min_length=1)
-    visits: int = Field(ge=1, le=10_000)
-    user_slots: int = Field(ge=0, le=10_000)
-    user_token_count: int = Field(ge=0, lt=1 << 31)
-    calendar: bool = False
-    display: dict[Literal["title", "category", "price", "image"], str | None]
 
 
 @dataclass(frozen=True)
@@ -215,7 +204,7 @@ def write_bundle(target: Path, trained: Path, snapshot: Path, provenance: dict[s
 def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> Bundle:
     """Open checked files; ValueError where their contents do not belong together."""
     spec = read_document(folder / "spec.json")
-    served = _Spec.model_validate(spec)
+    served = ServedSpec.model_validate(spec)
     if not served.event_weights.keys() <= set(served.event_types):
         raise ValueError(f"spec.json weighs events {sorted(served.event_weights)} of {served.event_types}")
     vectors = read_array(folder / "item_vectors.npy", np.float32, (None, None))
@@ -251,7 +240,7 @@ def _open(folder: Path, digest: str, before: Mapping[str, tuple[int, ...]]) -> B
         _Named.validate_python(read_document(folder / "provenance.json")), before)
 
 
-def _items(folder: Path, items: int, served: _Spec) -> tuple[pa.Table, tuple[str, ...], dict[str, int]]:
+def _items(folder: Path, items: int, served: ServedSpec) -> tuple[pa.Table, tuple[str, ...], dict[str, int]]:
     """The table of the items, their ids, and which row each id is."""
     table = read_table(folder / "items.parquet", items)
     if missing := {ITEM, *(column for column in served.display.values() if column)} - set(table.column_names):
