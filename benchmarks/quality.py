@@ -47,7 +47,8 @@ def run(folder: Path, split: str, model: str, seed: int, scorer: Path) -> Cell:
     Raises:
         VitrineError: the child or the scorer failed; its last lines are in the message.
     """
-    started = time.monotonic()
+    # Of the code that runs: another commit may come before it ends.
+    started, commit = time.monotonic(), (git_revision() or "unknown")[:9]
     with tempfile.TemporaryDirectory(prefix="vitrine-quality-") as scratch:
         lists = Path(scratch) / "predictions.parquet"
         options = ["--set", f"train.seed={seed}"] if model == TWO_TOWER else []
@@ -60,7 +61,7 @@ def run(folder: Path, split: str, model: str, seed: int, scorer: Path) -> Cell:
     return {"dataset": folder.resolve().name, "split": split, "model": model, "seed": seed,
             "events": scored["events"], "recall@10": scored["recall@10"], "ndcg@10": scored["ndcg@10"],
             "coverage@10": scored["coverage@10"], "slices": slices, "seconds": round(seconds),
-            "commit": (git_revision() or "unknown")[:9]}
+            "commit": commit}
 
 
 def _output(command: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ def encode(
     if len(row):
         # A row's last visit lies in the last slot, what is too old in slot 0.
         cell = row * slots + np.maximum(slots - visits_of[row] + number, 0)
-        first = np.flatnonzero(_begins(cell))
+        first = np.flatnonzero(run_starts(cell))
         filled = cell[first]
         visits[filled] = np.add.reduceat(item_inputs[item] * weight[:, None], first, axis=0)
         counts[filled] = np.add.reduceat(weight, first)
@@ -107,9 +107,9 @@ def encode(
         types /= np.maximum(counts, 1e-9)[:, None]
         # A pooled slot ends with its last event: the gap of the slot after it is counted from there.
         ends = time[np.append(first[1:], len(time)) - 1]
-        follows = np.flatnonzero(~_begins(row[first])[1:])
+        follows = np.flatnonzero(~run_starts(row[first])[1:])
         gaps[filled[follows + 1]] = gap_bucket(time[first[follows + 1]] - ends[follows])
-        last = np.append(np.flatnonzero(_begins(row))[1:], len(row)) - 1
+        last = np.append(np.flatnonzero(run_starts(row))[1:], len(row)) - 1
         wait[row[last]] = gap_bucket(now[row[last]] - time[last])
     return {
         "visits": visits.reshape(batch, slots, -1), "counts": counts.reshape(batch, slots),
@@ -133,7 +133,7 @@ def _encode_one(
         return {"visits": np.zeros((1, 1, item_inputs.shape[1]), np.float32), "counts": np.zeros((1, 1), np.float32),
                 "types": np.zeros((1, 1, limits.event_types), np.float32), "gaps": np.zeros((1, 1), np.int32),
                 "wait": np.zeros(1, np.int32), "user": user_tokens}
-    first = np.flatnonzero(_begins(time))
+    first = np.flatnonzero(run_starts(time))
     if len(first) > limits.visits:  # what is too old is pooled into slot 0
         first = first[-limits.visits :]
         first[0] = 0
@@ -166,7 +166,7 @@ def _joined(histories: Sequence[History]) -> tuple[npt.NDArray[Any], ...]:
     return row[kept], item[kept], time[kept], kind[kept], weight[kept]
 
 
-def _begins(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def run_starts(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Where a value differs from the one before, and the first [n]; np.diff with a prefix takes five times as long."""
     begins = np.ones(len(values), bool)
     np.not_equal(values[1:], values[:-1], out=begins[1:])
@@ -177,7 +177,7 @@ def _visits(
     row: npt.NDArray[np.int64], time: npt.NDArray[np.int64], batch: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Which visit of its row each event belongs to, from 0 [events], and how many visits each row has [batch]."""
-    begins = _begins(row)
+    begins = run_starts(row)
     begins[1:] |= time[1:] > time[:-1]
     of_row = np.bincount(row[begins], minlength=batch)
     return np.cumsum(begins) - 1 - (np.cumsum(of_row) - of_row)[row], of_row

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import BundleRefused, DataError
-from serving.encoding import Floats
+from serving.encoding import Floats, run_starts
 from serving.index_files import IndexConfig
 
 Rows = npt.NDArray[np.int64]
@@ -65,9 +65,7 @@ def distinct(*rows: npt.NDArray[np.integer]) -> Rows:
     joined = filled[0] if len(filled) == 1 else np.concatenate(filled)
     if not (joined[1:] > joined[:-1]).all():
         joined = np.sort(joined)
-        begins = np.ones(len(joined), bool)
-        np.not_equal(joined[1:], joined[:-1], out=begins[1:])
-        joined = joined[begins]  # as np.unique, in a third of its time for the few rows of a question
+        joined = joined[run_starts(joined)]  # as np.unique, in a third of its time for the few rows of a question
     return joined.astype(np.int64, copy=False)
 
 

@@ -96,9 +96,9 @@ def test_its_answer_has_the_headers_of_any_other(service: Service, taken: list[b
 
 def test_a_request_counts_once_for_its_key_whatever_becomes_of_it(service: Service, taken: list[bool]) -> None:
     key, client_of_two = new_key("shop", ("serve",), 0.001, 2)
-    send = {"headers": {"authorization": f"Bearer {key}", "content-type": "application/json"}}
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     with TestClient(create_app(service, keys=KeyRing([client_of_two]))) as client:
-        statuses = [client.post("/v1/recommendations", content=body, **send).status_code  # type: ignore[arg-type]
+        statuses = [client.post("/v1/recommendations", content=body, headers=headers).status_code
                     for body in (AHEAD, "{}", "{}")]
         refused = client.post("/v1/recommendations", content="{}", headers={"content-type": "application/json"})
         text = client.get("/metrics").text
