@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,6 @@ from pipelines.train_settings import TrainSettings
 
 BASELINES = ("popularity", "als", "itemknn", "ease")
 TWO_TOWER = "two_tower"
-BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
 SLICES = ("new_user", "new_item", "tail_item")
 Cell = dict[str, Any]
 log = logging.getLogger("quality")
@@ -51,17 +50,36 @@ def run(folder: Path, split: str, model: str, seed: int, scorer: Path) -> Cell:
     started, commit = time.monotonic(), (git_revision() or "unknown")[:9]
     with tempfile.TemporaryDirectory(prefix="vitrine-quality-") as scratch:
         lists = Path(scratch) / "predictions.parquet"
-        options = ["--set", f"train.seed={seed}"] if model == TWO_TOWER else []
-        _output([sys.executable, "-W", "ignore", "-m", "pipelines.cli", "benchmark", "--data", str(folder.resolve()),
-                 "--out", str(lists), "--model", model, "--split", split, *options])
+        predict(folder, split, model, {"seed": seed} if model == TWO_TOWER else {}, lists)
         seconds = time.monotonic() - started
-        scored = json.loads(_output([sys.executable, str(scorer.resolve()), str(folder.resolve()), str(lists),
-                                     "--split", split]))
+        scored = judge(folder, lists, split, scorer)
     slices = {name: scored["slices"][name] for name in SLICES if scored["slices"].get(name, {}).get("events")}
     return {"dataset": folder.resolve().name, "split": split, "model": model, "seed": seed,
             "events": scored["events"], "recall@10": scored["recall@10"], "ndcg@10": scored["ndcg@10"],
             "coverage@10": scored["coverage@10"], "slices": slices, "seconds": round(seconds),
             "commit": commit}
+
+
+def predict(folder: Path, split: str, model: str, settings: Mapping[str, Any], lists: Path) -> None:
+    """Fit in a child process, with some of the training's settings changed, and write the predictions `lists`.
+
+    Raises:
+        VitrineError: the child failed.
+    """
+    options = [part for name, value in settings.items() for part in ("--set", f"train.{name}={json.dumps(value)}")]
+    _output([sys.executable, "-W", "ignore", "-m", "pipelines.cli", "benchmark", "--data", str(folder.resolve()),
+             "--out", str(lists.resolve()), "--model", model, "--split", split, *options])
+
+
+def judge(folder: Path, lists: Path, split: str, scorer: Path) -> Cell:
+    """What the protocol's scorer says of predictions.
+
+    Raises:
+        VitrineError: the scorer refuses them.
+    """
+    said = _output([sys.executable, str(scorer.resolve()), str(folder.resolve()), str(lists.resolve()),
+                    "--split", split])
+    return dict(json.loads(said))
 
 
 def _output(command: Sequence[str]) -> str:
@@ -148,17 +166,18 @@ def _origins(found: dict[str, dict[str, list[Cell]]]) -> Iterator[str]:
                    f"{_mean(ours, 'seconds') / 60:.0f} | {commits} |")
 
 
-def write_table(document: Path, text: str) -> None:
-    """Replace what stands between the markers in `document`.
+def write_table(document: Path, text: str, name: str = "quality") -> None:
+    """Replace what stands between the markers of `name` in `document`.
 
     Raises:
         SettingsError: the document has no markers.
     """
+    begin, end = (f"<!-- {name}: {border} -->" for border in ("begin", "end"))
     old = document.read_text(encoding="utf-8")
-    if BEGIN not in old or END not in old:
-        raise SettingsError(f"{document} has no lines {BEGIN} and {END}: add them where the tables belong")
-    before, after = old.split(BEGIN, 1)[0], old.split(END, 1)[1]
-    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    if begin not in old or end not in old:
+        raise SettingsError(f"{document} has no lines {begin} and {end}: add them where the tables belong")
+    before, after = old.split(begin, 1)[0], old.split(end, 1)[1]
+    document.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def main(
