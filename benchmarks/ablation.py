@@ -15,6 +15,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import typer
 
 from benchmarks.quality import TWO_TOWER, Cell, folders, judge, predict, write_table
@@ -130,9 +131,10 @@ def main(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     base = TrainSettings(members=members, refit=False)
-    variants = chosen(base, variant) if variant else built_in(base)
+    given = chosen(base, variant) if variant else []
     cells: list[Cell] = []
     for folder in (each for parent in data for each in folders(parent)):
+        variants = given or built_in(base, pq.read_metadata(folder / "items.parquet").num_rows)
         cells += compared(folder, variants, work, scorer)
     text = table(cells)
     print(text)

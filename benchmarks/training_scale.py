@@ -1,11 +1,10 @@
 """Claim: a log larger than memory is trained on in memory that a setting bounds, in time that grows with the log.
 
-    python -m benchmarks.training_scale [--events 1000000 4000000 16000000] [--memory-mb 64] [--met] [--steps 20]
+    python -m benchmarks.training_scale [--events 1000000 4000000 16000000] [--memory-mb 64] [--steps 20]
 
 For each size a snapshot is generated, and a process of its own assembles every batch of one epoch; its processor time
 and its peak resident memory (getrusage) are printed, with the ratios to the smallest size. With --steps, further
-processes take so many real training steps (sampled softmax, 100,000 items). With --met the batches say what was met
-before each question, as the full softmax of a small catalogue needs it.
+processes take so many real training steps (sampled softmax, 100,000 items).
 """
 
 import argparse
@@ -68,14 +67,14 @@ def generate(folder: Path, events: int, seed: int = 0) -> None:
                                       "user_token_count": 100, "item_token_count": 1000})
 
 
-def assemble(folder: Path, memory_mb: int, with_met: bool) -> dict[str, Any]:
+def assemble(folder: Path, memory_mb: int) -> dict[str, Any]:
     """Count the log and assemble every batch of one epoch."""
     base, began = _peak_mb(), time.process_time()
     data = SnapshotData.load(folder)
     log = VisitLog.of(data, VISITS, memory_mb)
     counted = time.process_time()
     batches = targets = 0
-    for batch in Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_met=with_met).epoch(1):
+    for batch in Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_later=True).epoch(1):
         batches, targets = batches + 1, targets + len(batch["target_item"])
     if targets != log.total("targets"):
         raise AssertionError(f"{targets:,} targets in the batches, {log.total('targets'):,} in the log")
@@ -94,7 +93,7 @@ def steps(folder: Path, memory_mb: int, number: int) -> dict[str, Any]:
     data = SnapshotData.load(folder)
     model = build(data, Demand.of(data), TrainSettings())
     step = tf.function(model.train_step, reduce_retracing=True)
-    stream = Stream(VisitLog.of(data, VISITS, memory_mb), VISITS, 1, BATCH_SLOTS, 1, with_met=False)
+    stream = Stream(VisitLog.of(data, VISITS, memory_mb), VISITS, 1, BATCH_SLOTS, 1, with_later=True)
     questions, seconds = 0, 0.0
     for place, batch in zip(range(number), stream.epoch(1), strict=False):
         began = time.perf_counter()
@@ -121,7 +120,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 4_000_000, 16_000_000])
     parser.add_argument("--memory-mb", type=int, default=64)
-    parser.add_argument("--met", action="store_true")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--only", choices=["generate", "assemble", "steps"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -131,7 +129,7 @@ def main() -> None:
         if chosen.only == "generate":
             generate(chosen.folder, chosen.events[0])
         elif chosen.only == "assemble":
-            found = assemble(chosen.folder, chosen.memory_mb, chosen.met)
+            found = assemble(chosen.folder, chosen.memory_mb)
         else:
             found = steps(chosen.folder, chosen.memory_mb, chosen.steps)
         print(json.dumps(found))
@@ -140,8 +138,7 @@ def main() -> None:
     for events in chosen.events:
         with tempfile.TemporaryDirectory(prefix="vitrine-scale-") as name:
             _apart("--only", "generate", "--folder", name, "--events", events)
-            found = _apart("--only", "assemble", "--folder", name, "--memory-mb", chosen.memory_mb,
-                           *["--met"] * chosen.met)
+            found = _apart("--only", "assemble", "--folder", name, "--memory-mb", chosen.memory_mb)
             seconds = found["count_s"] + found["epoch_s"]
             smallest = smallest or {"events": events, "seconds": seconds, "peak_mb": found["peak_mb"]}
             growth = (f"x{events / smallest['events']:.0f} events: x{seconds / smallest['seconds']:.1f} time, "

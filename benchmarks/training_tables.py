@@ -103,7 +103,7 @@ def whole_training(
         adam = tf.keras.optimizers.Adam(settings.learning_rate)
         model.compile(optimizer=plain.optimizer if kind is TwoTower else adam)
         model.sparse_optimizer = plain.sparse_optimizer
-        chosen = list(_first(Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_met=False), steps + _WARMUP))
+        chosen = list(_first(Stream(log, VISITS, 1, BATCH_SLOTS, 1, with_later=True), steps + _WARMUP))
         seconds = fastest(compiled_step(model), chosen, _WARMUP)
         positions = round(float(np.mean([len(batch["target_item"]) for batch in chosen])))
         sides.append(Side(name, positions, seconds, f"the fastest of {steps} steps of {positions:,} targets"))

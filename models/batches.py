@@ -64,17 +64,20 @@ class Share:
 WHOLE = Share()
 
 
-def plan(visits: Visits, sequences: Sequences, slots_a_batch: int, rng: np.random.Generator) -> list[Ints]:
+def plan(
+    visits: Visits, sequences: Sequences, slots_a_batch: int, rng: np.random.Generator, with_later: bool = False
+) -> list[Ints]:
     """Rows of the sequences of each batch, in random order.
 
     A batch has at most `slots_a_batch` slots, padding included, and at most MET_A_BATCH (question, met event) pairs,
-    of which a user with n events has n^2 / 2. A sequence that is above either is a batch of its own.
+    of which a user with n events has n^2 / 2, and `with_later` up to n^2. A sequence that is above either is a batch
+    of its own.
     """
     # Sorting by length with noise keeps batches random without padding everything to the longest.
     length = sequences.last - sequences.first
     order = np.argsort(length * rng.uniform(0.9, 1.1, len(length)) + rng.uniform(0, 0.9, len(length)), kind="stable")
     size = length[order] + 1
-    before = visits.event_ptr[sequences.last - 1] - visits.event_ptr[visits.user_ptr[sequences.user]]
+    before = visits.event_ptr[sequences.last - (not with_later)] - visits.event_ptr[visits.user_ptr[sequences.user]]
     met = ((sequences.last - sequences.target) * before)[order]
     batches, start = [], 0
     while start < len(order):
@@ -89,7 +92,7 @@ def plan(visits: Visits, sequences: Sequences, slots_a_batch: int, rng: np.rando
 
 def assemble(
     visits: Visits, sequences: Sequences, user_tokens: npt.NDArray[np.int32], event_types: int,
-    share: Share = WHOLE, with_met: bool = True, calendar: int | None = None,
+    share: Share = WHOLE, with_later: bool = False, calendar: int | None = None,
 ) -> Batch:
     """One batch as the model takes it, or a worker's share of it.
 
@@ -102,7 +105,8 @@ def assemble(
         user_tokens: int32 [all users, K].
         event_types: kinds of events there are.
         share: which worker's part to make.
-        with_met: whether the loss asks what was met; it is most of the work.
+        with_later: what a sequence asks for later takes no part in a question either. Where the batch's targets stand
+            for the catalogue they are offered for certain, however rare they are.
         calendar: the first of the calendar's tokens, None where the towers know none.
 
     Returns:
@@ -112,7 +116,7 @@ def assemble(
         types float32 [B, T, types], gaps int32 [B, T], counts float32 [B, T], user int32 [B, K],
         query_slot int32 [Q], query_wait int32 [Q], query_time int64 [Q], query_calendar int32 [Q, 3 or 0],
         target_query int32 [P], target_item int32 [P], target_weight float32 [P], met_query int32 [M],
-        met_item int32 [M] (met before the question, where `with_met`).
+        met_item int32 [M] (by question: met before it, and `with_later` after it).
     """
     own = np.arange(share.index, len(sequences), share.workers)
     is_idle = not len(own)
@@ -155,11 +159,14 @@ def assemble(
         "target_query": pair_query.astype(np.int32), "target_item": visits.item[pair],
         "target_weight": visits.target_weight[pair] * np.float32(not is_idle),
     }
-    if with_met:
-        # Everything that the user had met before: it is not recommended again, so it is no negative either.
-        met_query, met = _ranges(visits.event_ptr[begin[asked]], visits.event_ptr[question])
-        met_query, met = met_query[visits.is_new[met]], met[visits.is_new[met]]
-        batch |= {"met_query": met_query.astype(np.int32), "met_item": visits.item[met]}
+    # Everything that the user had met before: it is not recommended again, so it is no negative either.
+    own = visits.event_ptr[question]
+    met_query, met = _ranges(visits.event_ptr[begin[asked]], visits.event_ptr[last[asked]] if with_later else own)
+    hidden = visits.is_new[met]
+    if with_later:
+        hidden &= (met < own[met_query]) | (met >= visits.event_ptr[question + 1][met_query])
+    met_query, met = met_query[hidden], met[hidden]
+    batch |= {"met_query": met_query.astype(np.int32), "met_item": visits.item[met]}
     return batch
 
 

@@ -92,7 +92,7 @@ class MemberTraining:
             self.valid = valid.part(*borders[workers.share.index : workers.share.index + 2].tolist())
         slots = int(np.clip(visits.total("slots") / settings.steps, 256, settings.batch_slots))
         self.stream = Stream(visits, data.spec["visits"], len(data.spec["event_types"]), slots, settings.seed,
-                             workers.share, is_full(data, settings), first_token(data.spec))
+                             workers.share, not is_full(data, settings), first_token(data.spec))
         self.keeper, saved = self._open(checkpoints)
         self.state = State(**workers.document(saved.state if saved else {}))
         # Workers and resumed trainings draw other dropout; initial weights are the chief's in any case.
@@ -237,11 +237,9 @@ class MemberTraining:
             self.averages.update()
             return found
 
-        # Traced here: the optimisers' variables exist then, and can be restored. Of all that is traced only the sampled
-        # loss, TFRS's Retrieval, is written for AutoGraph, which takes as long as all the rest of the tracing.
+        # Traced here: the optimisers' variables exist then, and can be restored. None of it is written for AutoGraph.
         traced: Callable[[dict[str, tf.Tensor]], tf.Tensor]
-        is_converted = not self.model.sampling.is_full
-        traced = tf.function(step, input_signature=[signature], autograph=is_converted).get_concrete_function()
+        traced = tf.function(step, input_signature=[signature], autograph=False).get_concrete_function()
         return traced
 
 

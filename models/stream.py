@@ -123,7 +123,7 @@ class Stream:
     slots_a_batch: int
     seed: int
     share: Share = WHOLE
-    with_met: bool = True  # whether the loss asks what was met before each question
+    with_later: bool = False  # whether what a sequence asks for later takes no part in a question
     calendar: int | None = None  # the first of the calendar's tokens, None where the towers know none
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
@@ -131,10 +131,10 @@ class Stream:
         rng = np.random.default_rng((self.seed, number))
         for visits in self.log.windows(rng):
             sequences = cut(visits, self.slots)
-            batches = plan(visits, sequences, self.slots_a_batch, rng)
+            batches = plan(visits, sequences, self.slots_a_batch, rng, self.with_later)
             for rows in batches[skip:]:
                 yield assemble(visits, sequences.part(rows), self.log.data.user_tokens, self.event_types, self.share,
-                               self.with_met, self.calendar)
+                               self.with_later, self.calendar)
             skip = max(skip - len(batches), 0)
             del visits, sequences, batches  # before the next window is read
 

@@ -23,8 +23,8 @@ class Sampling:
 class TwoTower(tfrs.Model):
     """Questions of a batch against items; the score is the inner product plus the item's prior.
 
-    A small catalogue is scored whole. Above that, the batch's targets and uniform negatives stand for it,
-    with logQ correction (Yi et al. 2019), by the TFRS retrieval task.
+    A small catalogue is scored whole. Above that, the batch's targets and uniform negatives stand for it (Yang et al.
+    2020, mixed negative sampling), each by one over its chance of being among them (logQ, Bengio and Senecal 2008).
     """
 
     def __init__(
@@ -33,7 +33,6 @@ class TwoTower(tfrs.Model):
         super().__init__(name="two_tower")
         self.items, self.users, self.sampling, self.num_items = items, users, sampling, num_items
         self.calendar_dropout = calendar_dropout
-        self.task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -64,44 +63,52 @@ class TwoTower(tfrs.Model):
         return self.users.read(flat[0], flat[1:], batch["query_wait"], user, training=training)
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean softmax cross-entropy over the batch's (question, item) pairs."""
-        if self.sampling.is_full:
-            return self._full_loss(inputs, training)
-        return self._sampled_loss(inputs, training)
+        """Softmax cross-entropy over the batch's (question, item) pairs, their mean by `target_weight`.
+
+        The logit is the inner product plus the item's prior and its demand at the question's time.
+        """
+        total = self._full_loss(inputs, training) if self.sampling.is_full else self._sampled_loss(inputs, training)
+        return total / tf.maximum(tf.reduce_sum(inputs["target_weight"]), 1e-9)
 
     def _full_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
         vectors, prior = self.items(None, training=training)
         questions = self.question_vectors(batch, vectors, batch["event_item"], training)
-        candidates = tf.concat([vectors, prior[:, None]], axis=1)
-        asked = tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0)
         met = tf.stack([batch["met_query"], batch["met_item"]], axis=1)
-        target = tf.stack([batch["target_query"], batch["target_item"]], axis=1)
-        total = softmax_loss(asked, candidates, met, target, batch["target_weight"],
-                             self.items.demand_table, self.items.moment_of(batch["query_time"]))
-        return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
+        return self._softmax(batch, questions, vectors, prior, met, batch["target_item"], self.items.demand_table)
 
     def _sampled_loss(self, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
-        targets = batch["target_item"]
+        targets, events = batch["target_item"], tf.size(batch["event_item"])
         drawn = tf.random.uniform((self.sampling.negatives,), 0, self.num_items, tf.int32)
-        needed, row_of = tf.unique(tf.concat([batch["event_item"], targets, drawn], axis=0))
+        offered = tf.unique(tf.sort(tf.concat([targets, drawn], axis=0)))[0]
+        needed, row_of = tf.unique(tf.concat([batch["event_item"], offered], axis=0))
         vectors, prior = self.items(needed, training=training)
-        events, pairs = tf.size(batch["event_item"]), tf.size(targets)
         questions = self.question_vectors(batch, vectors, row_of[:events], training)
-        offered = tf.concat([targets, drawn], axis=0)
-        # The demand at the question's time as part of the inner product: a column for each moment.
-        moments = tf.one_hot(self.items.moment_of(batch["query_time"]), self.items.demand_table.shape[0])
-        asked = tf.concat([questions, tf.ones_like(questions[:, :1]), moments], axis=1)
-        candidates = tf.concat([
-            tf.gather(tf.concat([vectors, prior[:, None]], axis=1), row_of[events:]),
-            tf.transpose(tf.gather(self.items.demand_table, offered, axis=1))], axis=1)
-        # The part of the offered rows that an item takes up on average: by uniform draws, and as a target.
-        drawn_part = tf.cast(self.sampling.negatives, tf.float32) / tf.cast(self.sampling.negatives + pairs, tf.float32)
-        probability = drawn_part / self.num_items + (1 - drawn_part) * tf.gather(self.items.share, offered)
-        total = self.task(
-            tf.gather(asked, batch["target_query"]), candidates, sample_weight=batch["target_weight"],
-            candidate_sampling_probability=probability, candidate_ids=offered, compute_metrics=False,
-        )
-        return total / tf.maximum(tf.reduce_sum(batch["target_weight"]), 1e-9)
+        vectors, prior = (tf.gather(of, row_of[events:]) for of in (vectors, prior))
+        prior -= tf.math.log(self._offered_chance(offered, tf.size(targets)))
+        place = tf.minimum(tf.searchsorted(offered, batch["met_item"]), tf.size(offered) - 1)
+        is_offered = tf.gather(offered, place) == batch["met_item"]
+        met = tf.boolean_mask(tf.stack([batch["met_query"], place], axis=1), is_offered)
+        return self._softmax(batch, questions, vectors, prior, met, tf.searchsorted(offered, targets),
+                             tf.gather(self.items.demand_table, offered, axis=1))
+
+    def _offered_chance(self, items: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Chance float32 [n] of `items` [n] to be among so many targets of other users or the uniform negatives."""
+        drawn = self.sampling.negatives * tf.math.log1p(-1.0 / self.num_items)
+        asked = tf.cast(targets, tf.float32) * tf.math.log1p(-tf.gather(self.items.share, items))
+        return -tf.math.expm1(drawn + asked)
+
+    def _softmax(
+        self, batch: dict[str, tf.Tensor], questions: tf.Tensor, vectors: tf.Tensor, prior: tf.Tensor, met: tf.Tensor,
+        target: tf.Tensor, demand: tf.Tensor,
+    ) -> tf.Tensor:
+        """Sum of the loss over candidates of `vectors` [n, D], `prior` [n] and `demand` [moments, n].
+
+        `met` [M, 2] and `target` [P] are places among the candidates.
+        """
+        return softmax_loss(
+            tf.pad(questions, ((0, 0), (0, 1)), constant_values=1.0), tf.concat([vectors, prior[:, None]], axis=1), met,
+            tf.stack([batch["target_query"], target], axis=1), batch["target_weight"], demand,
+            self.items.moment_of(batch["query_time"]))
 
     def train_step(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
         """One step: tables of which it touches few rows go to the sparse optimiser, the rest to the dense one.

@@ -16,7 +16,8 @@ class Block(tf.keras.layers.Layer):
     """Pre-norm transformer block over slots: attends to earlier slots that are not empty.
 
     Positions are relative: a learned bias for each head and distance (T5, Raffel et al. 2020, without
-    buckets). A learned null key takes the attention of those who have nothing to look back at.
+    buckets). A learned null key takes the attention of those who have nothing to look back at. What attention
+    and MLP say is let in by gates that the slot's state decides (LiGR, Borisyuk et al. 2025).
     """
 
     def __init__(self, dimension: int, heads: int, slots: int, dropout: float, name: str, policy: str) -> None:
@@ -28,6 +29,7 @@ class Block(tf.keras.layers.Layer):
         self.wide = tf.keras.layers.Dense(2 * dimension, activation="gelu", dtype=policy)
         self.narrow = tf.keras.layers.Dense(dimension, dtype=policy)
         self.dropout = tf.keras.layers.Dropout(dropout, dtype=policy)
+        self.gates = [tf.keras.layers.Dense(dimension, activation="sigmoid", dtype=policy) for _ in range(2)]
 
     def build(self, _: tf.TensorShape) -> None:
         """Create the position bias and the null key."""
@@ -49,8 +51,8 @@ class Block(tf.keras.layers.Layer):
         logits = tf.concat([tf.cast(null, tf.float32), tf.cast(logits, tf.float32) - 1e9 * hidden], axis=-1)
         attention = tf.cast(tf.nn.softmax(logits)[..., 1:], value.dtype)
         mixed = tf.reshape(tf.transpose(tf.matmul(attention, value), (0, 2, 1, 3)), (-1, length, self.dimension))
-        x += self.dropout(self.out(mixed), training=training)
-        return x + self.dropout(self.narrow(self.wide(self.norms[1](x))), training=training)
+        x += self.gates[0](x) * self.dropout(self.out(mixed), training=training)
+        return x + self.gates[1](x) * self.dropout(self.narrow(self.wide(self.norms[1](x))), training=training)
 
 
 class UserTower(tf.keras.layers.Layer):

@@ -83,8 +83,9 @@ def ablate(
         VitrineError: the default's training failed. A variant that fails is left out of the table, with a warning.
     """
     base = params.of_stage("train", TrainSettings, refit=False)  # compared on valid: none of them is released
-    variants = chosen(base, own) if own else built_in(base)
+    variants = chosen(base, own) if own else []  # a wrong one is refused before anything is read
     snapshot = comparable_snapshot(params, origin, places)
+    variants = variants or built_in(base, snapshot.items)
     identity = {"snapshot": snapshot.digest, "train": variants[0].fields,
                 "variants": [variant.name for variant in variants]}
     record = _Record(f"{params.shop[:60]}-{digest_of(identity)[:12]}", identity, origin, places)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pipelines.errors import SettingsError
 from pipelines.train_settings import TrainSettings
 
+DEFAULT = "all choices as they are"
 _OTHERS = {"refit", "search", "pictures"}  # what comes after the towers are trained on train
 
 
@@ -32,10 +33,19 @@ class Variant:
         return ",".join(f"{name}={json.dumps(value)}" for name, value in self.changes.items()) or "default"
 
 
-def built_in(base: TrainSettings) -> list[Variant]:
-    """The default and each choice without it; what `base` does without already is not among them."""
+def built_in(base: TrainSettings, items: int) -> list[Variant]:
+    """The default and each choice without it; what `base` does without already is not among them.
+
+    Args:
+        base: of the default.
+        items: of the catalogue, which decide how the softmax is formed.
+    """
+    other_softmax: tuple[dict[str, Any], str] = (
+        ({"full_softmax_below": 0}, "softmax over a sample of the items, as for a large catalogue")
+        if items <= base.full_softmax_below else
+        ({"full_softmax_below": items}, "softmax over all items, as for a small catalogue"))
     tried: list[tuple[dict[str, Any], str]] = [
-        ({}, "all choices as they are"),
+        ({}, DEFAULT),
         ({"seed": base.seed + 1000}, "another random start: how far luck goes"),
         ({"members": 1}, "one member"),
         ({"blocks": 0}, "no transformer: bags of the history and the last visit"),
@@ -45,7 +55,7 @@ def built_in(base: TrainSettings) -> list[Variant]:
         ({"dropout": 0.0}, "no dropout in the user tower"),
         ({"average_decay": 0.0}, "weights of the last step instead of their average"),
         ({"newcomer_budget": 0.0}, "new items are shown only where that costs nothing"),
-        ({"full_softmax_below": 0}, "sampled softmax, as for a large catalogue"),
+        other_softmax,
     ]
     if base.dimension < 8 or base.dimension // 2 % base.heads:
         tried = [(changes, about) for changes, about in tried if "dimension" not in changes]  # no half is allowed
@@ -59,7 +69,7 @@ def chosen(base: TrainSettings, texts: Sequence[str]) -> list[Variant]:
     Raises:
         SettingsError: a text has another form, names no setting of the training, or changes nothing.
     """
-    found = built_in(base)[:1]
+    found = [Variant({}, DEFAULT, base)]
     for text in texts:
         changes: dict[str, Any] = {}
         for pair in text.split(","):

@@ -127,7 +127,7 @@ def test_a_large_catalogue_has_two_tables_of_its_size(large: SnapshotData) -> No
 
 def test_dense_adam_has_the_same_loss(large: SnapshotData) -> None:
     settings = SMALL.model_copy(update={"full_softmax_below": 0})
-    batch = next(Stream(VisitLog.of(large, 50), 50, 1, 512, 1, with_met=False).epoch(1))
+    batch = next(Stream(VisitLog.of(large, 50), 50, 1, 512, 1, with_later=True).epoch(1))
     model = build(large, Demand.of(large), settings)
     dense = DenseAdam(model.items, model.users, model.sampling, model.num_items)
     dense.compile(optimizer=tf.keras.optimizers.Adam(1e-3))

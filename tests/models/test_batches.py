@@ -73,8 +73,26 @@ def test_a_long_history_does_not_make_a_large_batch() -> None:
     assert sum(pairs) == 4000 * 3999 // 2 + 3
     assert max(pairs) <= MET_A_BATCH
     assert len(batches) <= 2 * sum(pairs) / MET_A_BATCH + 1
-    without = assemble(visits, found, np.zeros((2, 1), np.int32), 1, with_met=False)
-    assert not {"met_query", "met_item"} & set(without)
+
+
+def test_what_is_asked_later_takes_no_part_where_targets_stand_for_the_catalogue() -> None:
+    # Visits 0 to 4 of items 0 to 4; asked are 2, 3 and 4.
+    batch = assemble(log([5]), sequences((0, 0, 2, 5)), np.zeros((1, 1), np.int32), 1, with_later=True)
+    assert batch["target_item"].tolist() == [2, 3, 4]
+    found = {query: batch["met_item"][batch["met_query"] == query].tolist() for query in range(3)}
+    assert found == {0: [0, 1, 3, 4], 1: [0, 1, 2, 4], 2: [0, 1, 2, 3]}
+    assert (np.diff(batch["met_query"]) >= 0).all()
+
+
+def test_what_is_asked_later_is_counted_too() -> None:
+    # 1,000 users of 51 events: 51 questions of 50 other events each.
+    visits = log([51] * 1000)
+    found = cut(visits, 50)
+    batches = plan(visits, found, 10**6, np.random.default_rng(0), with_later=True)
+    made = [assemble(visits, found.part(rows), np.zeros((1000, 1), np.int32), 1, with_later=True) for rows in batches]
+    pairs = [len(batch["met_item"]) for batch in made]
+    assert sum(pairs) == 1000 * 51 * 50
+    assert max(pairs) <= MET_A_BATCH
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=9), st.integers(1, 4))

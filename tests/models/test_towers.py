@@ -20,12 +20,12 @@ from serving.calendar import first_token
 SMALL = TrainSettings(dimension=8, dropout=0.0, id_dropout=0.0, calendar_dropout=0.0, negatives=16)
 
 
-def batch_of(world: SnapshotData, sequences: int | None = None) -> dict[str, np.ndarray]:
+def batch_of(world: SnapshotData, sequences: int | None = None, with_later: bool = False) -> dict[str, np.ndarray]:
     """The first sequences of a snapshot as one batch, all of them without a number."""
     visits = Visits.of(world)
     chosen = cut(visits, world.spec["visits"])
     return assemble(visits, chosen.part(np.arange(len(chosen))[:sequences]), world.user_tokens,
-                    len(world.spec["event_types"]), calendar=first_token(world.spec))
+                    len(world.spec["event_types"]), with_later=with_later, calendar=first_token(world.spec))
 
 
 def new_model(world: SnapshotData, settings: TrainSettings = SMALL) -> TwoTower:
@@ -110,10 +110,56 @@ def test_full_softmax_by_hand(world: SnapshotData) -> None:
     assert np.isclose(model.compute_loss(batch), expected.mean(), atol=1e-4)
 
 
+def test_sampled_softmax_by_hand(world: SnapshotData) -> None:
+    model = new_model(world, SMALL.model_copy(update={"full_softmax_below": 0, "negatives": 3}))
+    batch = batch_of(world, sequences=6, with_later=True)
+    model.compute_loss(batch)  # creates what is created on first use
+    shaken(model)
+    tf.random.set_seed(5)
+    drawn = tf.random.uniform((3,), 0, world.num_items, tf.int32).numpy()
+    offered = np.unique([*batch["target_item"], *drawn])
+    assert len(offered) < world.num_items  # or there is nothing to correct
+    vectors, prior = (part.numpy() for part in model.items(None))
+    questions = model.question_vectors(batch, tf.constant(vectors), batch["event_item"], training=False).numpy()
+    demand = model.items.demand_table.numpy()[model.items.moment_of(batch["query_time"]).numpy()]
+    # An item is offered unless none of 3 draws and none of the targets is of it.
+    share = (world.item_counts + 1) / (world.item_counts.sum() + world.num_items)
+    chance = 1 - (1 - 1 / world.num_items) ** 3 * (1 - share) ** len(batch["target_item"])
+    logits = questions @ vectors.T + prior + demand - np.log(chance)
+    open_to = np.full_like(logits, -np.inf)
+    open_to[:, offered] = logits[:, offered]
+    open_to[batch["met_query"], batch["met_item"]] = -np.inf
+    normaliser = np.log(np.exp(open_to).sum(axis=1))[batch["target_query"]]
+    expected = normaliser - logits[batch["target_query"], batch["target_item"]]
+    tf.random.set_seed(5)
+    assert np.isclose(model.compute_loss(batch), expected.mean(), atol=1e-4)
+
+
+def test_sampled_loss_is_the_full_one_on_the_mean_of_its_normaliser(world: SnapshotData) -> None:
+    """One over the chance of being offered makes the sampled sum of exponentials right on the mean."""
+    model = new_model(world, SMALL.model_copy(update={"full_softmax_below": 0, "negatives": 30}))
+    batch = batch_of(world, sequences=1, with_later=True)
+    model.compute_loss(batch)
+    shaken(model)
+    chance = model._offered_chance(tf.range(world.num_items), 0).numpy()  # nobody else asks
+    rng = np.random.default_rng(1)
+    value = rng.uniform(0, 1, world.num_items)
+    sums = [(value / chance)[np.unique(rng.integers(0, world.num_items, 30))].sum() for _ in range(4000)]
+    assert np.mean(sums) == pytest.approx(value.sum(), rel=0.01)
+
+
+def test_a_rare_item_of_a_large_catalogue_is_corrected_in_full(world: SnapshotData) -> None:
+    model = new_model(world, SMALL.model_copy(update={"full_softmax_below": 0, "negatives": 1024}))
+    model.num_items = 10_000_000
+    model.items.share = tf.constant([1e-9], tf.float32)
+    # 1,024 draws of ten million, 1.024e-4, and 4,096 targets of a share of 1e-9, 4.096e-6.
+    assert float(model._offered_chance(tf.constant([0]), 4096)[0]) == pytest.approx(1.06491e-4, rel=1e-4)
+
+
 def test_sampled_softmax_learns_too(world: SnapshotData) -> None:
     settings = SMALL.model_copy(update={"full_softmax_below": 0, "learning_rate": 0.01})
     tf.keras.utils.set_random_seed(1)
-    model, batch = new_model(world, settings), batch_of(world)
+    model, batch = new_model(world, settings), batch_of(world, with_later=True)
     assert not model.sampling.is_full
     losses = [float(model.train_step(batch)["loss"]) for _ in range(40)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
@@ -126,8 +172,9 @@ def test_a_step_moves_no_row_of_a_large_table_that_it_does_not_touch(
 ) -> None:
     monkeypatch.setattr(two_tower, "LARGE_TABLE", 3)
     model = new_model(world, SMALL.model_copy(update={"full_softmax_below": 0, "negatives": 1}))
-    model.train_step(batch_of(world))  # Adam would have moments for all rows now, and go on moving them
-    few = batch_of(world, sequences=1)
+    # Adam would have moments for all rows now, and go on moving them.
+    model.train_step(batch_of(world, with_later=True))
+    few = batch_of(world, sequences=1, with_later=True)
     tables = [model.items.tokens, model.items.ids, model.users.user]
     before = [table.numpy() for table in tables]
     tf.random.set_seed(5)  # the same negatives twice

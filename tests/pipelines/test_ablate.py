@@ -162,7 +162,7 @@ def test_one_of_several_workers_is_refused(shop: Path, places: Settings) -> None
 
 def test_each_choice_is_taken_away_by_itself() -> None:
     base = TrainSettings()
-    variants = built_in(base)
+    variants = built_in(base, 500)
     assert variants[0].settings == base and variants[0].name == "default"
     for variant in variants[1:]:
         changed = {name for name in TrainSettings.model_fields
@@ -173,9 +173,12 @@ def test_each_choice_is_taken_away_by_itself() -> None:
                      "average_decay", "newcomer_budget", "full_softmax_below"}
     assert [variant.settings.dimension for variant in variants if "dimension" in variant.changes] == [32]
     # What is away already cannot be taken away; half of 6 is no multiple of 2 heads.
-    left = {name for variant in built_in(TrainSettings(members=1, blocks=0, dimension=12, heads=4))
+    left = {name for variant in built_in(TrainSettings(members=1, blocks=0, dimension=12, heads=4), 500)
             for name in variant.changes}
     assert names - left == {"members", "blocks", "dimension"}
+    # Taken away is the softmax that the catalogue has.
+    of_small, of_large = (built_in(base, items)[-1].settings.full_softmax_below for items in (10_000, 10_001))
+    assert of_small < 10_000 and of_large >= 10_001
 
 
 @pytest.mark.parametrize(("text", "said"), [
