@@ -24,9 +24,23 @@ def purchases(data: SnapshotData) -> sparse.csr_array:
     return table
 
 
-def buyers(data: SnapshotData) -> npt.NDArray[np.float32]:
-    """Number of users [items] with a positive train event: one who buys a hundred times counts once."""
-    return np.asarray(purchases(data).sum(axis=0), np.float32)
+def buyers(data: SnapshotData, half_life: float = np.inf) -> npt.NDArray[np.float32]:
+    """Number of users [items] with a positive train event: one who buys a hundred times counts once.
+
+    A user counts half for each `half_life`, a part of the train window, between their last event with the item and
+    the window's end.
+    """
+    if not np.isfinite(half_life):
+        return np.asarray(purchases(data).sum(axis=0), np.float32)
+    h = data.histories
+    kept = (h.split == TRAIN) & (h.weight > 0)
+    pair = np.repeat(np.arange(data.num_users), np.diff(h.indptr))[kept] * data.num_items + h.item[kept]
+    pair, owner = np.unique(pair, return_inverse=True)
+    last = np.full(len(pair), np.iinfo(np.int64).min)
+    np.maximum.at(last, owner, h.time[kept])
+    end, span = last.max(initial=0), max(np.ptp(h.time[kept]) if len(pair) else 0, 1)
+    return np.bincount(pair % data.num_items, np.exp2((last - end) / (half_life * span)),
+                       data.num_items).astype(np.float32)
 
 
 def positives(data: SnapshotData, queries: Queries) -> tuple[Ints, Ints]:

@@ -50,6 +50,24 @@ def test_popularity_shows_the_same_to_everybody(shop: SnapshotData) -> None:
     assert got.rank.tolist() == [1, 1]
 
 
+def test_buyers_of_late_count_more(shop: SnapshotData) -> None:
+    # Train lasts from second 1 to 6, a fifth of that is one second. Last events with item 0 are at 2 (user 0), 3 and 4.
+    assert buyers(shop, 0.2) == pytest.approx([2**-4 + 2**-3 + 2**-2, 2**-3 + 2**-2 + 2**-1, 2**-1, 1, 0])
+    assert buyers(shop, 1e9) == pytest.approx(buyers(shop), rel=1e-6)
+
+
+def test_popularity_is_that_of_late_where_valid_speaks_for_it(tmp_path: Path) -> None:
+    # Items 0 to 9 sold thrice each at the beginning, items 10 to 19 once each at the end: valid asks for those.
+    old: list[Event] = [(user, item, 1, "buy", TRAIN, False) for user in range(3) for item in range(10)]
+    late: list[Event] = [(3, item, 100, "buy", TRAIN, False) for item in range(10, 20)]
+    asked: list[Event] = [(4, 12, 101, "buy", VALID, True)]
+    found = popularity.tuned(small_snapshot(tmp_path / "shop", old + late + asked, users=5, items=20))
+    assert found.half_life < 1
+    asked = [(4, 3, 101, "buy", VALID, True)]
+    found = popularity.tuned(small_snapshot(tmp_path / "other", old + late + asked, users=5, items=20))
+    assert found.half_life == np.inf
+
+
 def test_itemknn_adds_up_what_the_context_is_like(shop: SnapshotData) -> None:
     scores = itemknn.fit(shop, shrink=1.0, decay=0.5).scores(shop, shop.queries(TEST))
     # User 4, latest first: 0 (weight 1), 2 (weight 1/2). cos(0, 1) = 3 / (sqrt(3 * 3) + 1) = 3/4,
