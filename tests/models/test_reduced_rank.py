@@ -31,6 +31,20 @@ def test_at_full_rank_inner_products_are_those_of_the_primal_ridge_s_predictions
     assert found @ found.T == pytest.approx(predicted @ predicted.T, rel=1e-3, abs=1e-3)
 
 
+def test_no_weights_of_the_same_rank_come_nearer() -> None:
+    """Ridge is least squares with sqrt(ridge d) I below X and 0 below Y, whose best fit of a rank is a truncated SVD."""
+    x, y = data(30, 8, 5, seed=3)
+    ridge, rank = 2.0, 2
+    below = np.sqrt(ridge * 8) * np.eye(8)
+    tall, target = np.vstack([x, below]).astype(np.float64), np.vstack([y, np.zeros((8, 5))])
+    fitted = tall @ np.linalg.lstsq(tall, target, rcond=None)[0]
+    left, values, right = np.linalg.svd(fitted, full_matrices=False)
+    least = ((target - (left[:, :rank] * values[:rank]) @ right[:rank]) ** 2).sum()
+    shown = tall @ fit_reduced_rank(x, y, rank, ridge)  # up to what best reads the labels off it
+    found = ((target - shown @ np.linalg.lstsq(shown, target, rcond=None)[0]) ** 2).sum()
+    assert found == pytest.approx(least, rel=1e-6)
+
+
 def test_a_lower_rank_keeps_what_tells_most() -> None:
     """The second label is the first feature's, a hundred times weaker: one dimension goes to the first label."""
     x, _ = data(200, 2, 1, seed=0)
