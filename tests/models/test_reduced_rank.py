@@ -32,7 +32,7 @@ def test_at_full_rank_inner_products_are_those_of_the_primal_ridge_s_predictions
 
 
 def test_no_weights_of_the_same_rank_come_nearer() -> None:
-    """Ridge is least squares with sqrt(ridge d) I below X and 0 below Y, whose best fit of a rank is a truncated SVD."""
+    """Ridge is least squares with sqrt(ridge d) I below X, 0 below Y; its best fit of a rank is a truncated SVD."""
     x, y = data(30, 8, 5, seed=3)
     ridge, rank = 2.0, 2
     below = np.sqrt(ridge * 8) * np.eye(8)
