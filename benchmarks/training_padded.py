@@ -38,8 +38,7 @@ class PaddedTwoTower(TwoTower):
         met = tf.stack([batch["met_query"], batch["met_item"]], axis=1)
         logits = tf.tensor_scatter_nd_update(logits, met, tf.fill(tf.shape(met)[:1], _NEVER))
         target = tf.stack([batch["target_query"], batch["target_item"]], axis=1)
-        logs, weight = tf.gather_nd(tf.nn.log_softmax(logits), target), batch["target_weight"]
-        return -tf.reduce_sum(weight * logs) / tf.maximum(tf.reduce_sum(weight), 1e-9)
+        return -tf.reduce_sum(batch["target_weight"] * tf.gather_nd(tf.nn.log_softmax(logits), target))
 
 
 def padded(batch: Batch, slots: int) -> Batch:

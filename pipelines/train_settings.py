@@ -28,7 +28,7 @@ class TrainSettings(Document):
         steps: training steps an epoch that a short log is cut into.
         batch_slots: slots of visits, padding included, of a batch of a long log.
         full_softmax_below: catalogues of at most so many items are scored whole in the loss; larger ones by a sample,
-            which takes half the time and learns no worse.
+            which takes half the time an epoch and learns no worse.
         negatives: uniform negatives a step above that.
         valid_targets: validation events that are ranked after each epoch, at most.
         memory_mb: MiB of the log that are held and shuffled at once; a larger log is read in several windows.
