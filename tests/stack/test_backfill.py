@@ -47,14 +47,18 @@ def published(installation: Installation) -> int:
 
 def kill_a_task(airflow: OneDag) -> bool:
     """One that dies before it could say how it ended; a process may also be killed after that, for nothing."""
+    killed: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         supervisor = airflow.supervisor()
         if supervisor is None:
             return False
-        for task in supervisor.children():
+        killed = supervisor.children()
+        for task in killed:
             task.kill()
-    patience = time.monotonic() + 10
-    while not (tried := is_tried_again(airflow)) and time.monotonic() < patience:
+    until = time.monotonic() + 10
+    while not (tried := is_tried_again(airflow)) and time.monotonic() < until:
+        if not any(task.is_running() for task in killed):
+            until = min(until, time.monotonic() + 2)  # all is told by then, or else the next look will see it
         time.sleep(0.2)
     return tried
 
