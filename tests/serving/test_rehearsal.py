@@ -66,7 +66,7 @@ def test_memory_without_end_is_not_given(rehearsal: Rehearsal, bundle_folder: Pa
 
 
 def waiting() -> psutil.Process:
-    """The process that stands ready, among the servers of other tests; for a moment it has its parent's command line."""
+    """The process that stands ready, among the servers of other tests; at first it has its parent's command line."""
     until = time.monotonic() + 10
     found: list[psutil.Process] = []
     while not found and time.monotonic() < until:
