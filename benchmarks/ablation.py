@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import typer
 
-from benchmarks.quality import TWO_TOWER, Cell, folders, judge, predict, write_table
+from benchmarks.quality import TWO_TOWER, Cell, folders, judge, predict
 from models.metrics import differences
 from pipelines.ablate_variants import Variant, built_in, chosen
 from pipelines.errors import VitrineError
@@ -123,7 +123,6 @@ def main(
         metavar="FIELD=VALUE[,FIELD=VALUE]", help="Instead of the built-in ones; repeatable.")] = None,
     work: Annotated[Path, typer.Option(help="Predictions and figures; what is in it is not trained again.")] = Path(
         ".vitrine/ablation"),
-    document: Annotated[Path | None, typer.Option(help="Markdown file whose table is replaced.")] = None,
 ) -> None:
     """Measure on `valid` what each choice of the training is worth, with paired intervals.
 
@@ -136,10 +135,7 @@ def main(
     for folder in (each for parent in data for each in folders(parent)):
         variants = given or built_in(base, pq.read_metadata(folder / "items.parquet").num_rows)
         cells += compared(folder, variants, work, scorer)
-    text = table(cells)
-    print(text)
-    if document is not None:
-        write_table(document, text, "ablation")
+    print(table(cells))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pipelines.train_settings import TrainSettings
 
 BASELINES = ("popularity", "als", "itemknn", "ease")
 TWO_TOWER = "two_tower"
+BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
 SLICES = ("new_user", "new_item", "tail_item")
 Cell = dict[str, Any]
 log = logging.getLogger("quality")
@@ -166,18 +167,17 @@ def _origins(found: dict[str, dict[str, list[Cell]]]) -> Iterator[str]:
                    f"{_mean(ours, 'seconds') / 60:.0f} | {commits} |")
 
 
-def write_table(document: Path, text: str, name: str = "quality") -> None:
-    """Replace what stands between the markers of `name` in `document`.
+def write_table(document: Path, text: str) -> None:
+    """Replace what stands between the markers in `document`.
 
     Raises:
         SettingsError: the document has no markers.
     """
-    begin, end = (f"<!-- {name}: {border} -->" for border in ("begin", "end"))
     old = document.read_text(encoding="utf-8")
-    if begin not in old or end not in old:
-        raise SettingsError(f"{document} has no lines {begin} and {end}: add them where the tables belong")
-    before, after = old.split(begin, 1)[0], old.split(end, 1)[1]
-    document.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    if BEGIN not in old or END not in old:
+        raise SettingsError(f"{document} has no lines {BEGIN} and {END}: add them where the tables belong")
+    before, after = old.split(BEGIN, 1)[0], old.split(END, 1)[1]
+    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def main(
