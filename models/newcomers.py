@@ -2,17 +2,23 @@
 
 Training cannot tell. To it, a product that nobody bought is one that nobody wants, while in a living shop it
 is one that nobody could buy yet. Their vectors come from their features; their prior is one offset for all
-of them, raised as far as a budget of validation recall allows.
+of them.
+
+Nor can validation tell as a whole. Its first questions were asked before most of its new products had come, and
+whoever counts those as shown and not wanted learns that new products are not wanted. So each question is judged
+by the shelf as it was: an item comes with its first event. A release meets a shelf whose new products are there.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.ranking import Floats, Model, scored, sorted_by_length, top_items
+from models.window import chunks
 from pipelines.progress import log
-from pipelines.snapshot import Queries, SnapshotData
+from pipelines.snapshot import TEST, Queries, SnapshotData
 
 STEP, HIGHEST = 0.5, 8.0  # in log odds; the highest would make any newcomer a best-seller
 K = 10
@@ -45,7 +51,8 @@ class Best:
 class Standing:
     """What decides whether a target is among the K best, wherever new items stand.
 
-    Nothing but the K best of the known items and the K best of the new ones can be in its way.
+    Nothing but the K best of the known items and the K best of the new ones can be in its way. `score` is -inf for
+    what cannot be shown: what was met before, and what was not there yet.
     """
 
     score: Floats  # [targets]
@@ -55,13 +62,30 @@ class Standing:
     new: Best
 
     @classmethod
-    def of(cls, model: Model, data: SnapshotData, queries: Queries, is_new: npt.NDArray[np.bool_]) -> "Standing":
-        """Score the catalogue once for every query; `is_new` is [items]."""
-        parts = []
+    def of(
+        cls, model: Model, data: SnapshotData, queries: Queries, is_new: npt.NDArray[np.bool_]
+    ) -> tuple["Standing", "Standing"]:
+        """Among all items, and among those that were there when asked: the catalogue is scored once for every query.
+
+        Args:
+            is_new: [items]; what is not new was always there.
+        """
+        came = np.where(is_new, first_events(data), np.iinfo(np.int64).min)
+        parts: list[tuple[list[npt.NDArray[Any]], ...]] = []
         for part, scores in scored(model, data, sorted_by_length(queries)[0]):
             row, asked = data.histories.item[part.target_event], part.target_query
-            best = [Best.of(scores, kept).of_questions(asked) for kept in (~is_new, is_new)]
-            parts.append((scores[asked, row], row, is_new[row], best[0].score, best[0].row, best[1].score, best[1].row))
+            known = Best.of(scores, ~is_new).of_questions(asked)
+            columns = []
+            for _ in range(2):
+                new = Best.of(scores, is_new).of_questions(asked)
+                columns.append([scores[asked, row], row, is_new[row], known.score, known.row, new.score, new.row])
+                scores[part.time[:, None] <= came] = -np.inf
+            parts.append(tuple(columns))
+        every, there = (cls._of_parts(list(column)) for column in zip(*parts, strict=True))
+        return every, there
+
+    @classmethod
+    def _of_parts(cls, parts: list[list[npt.NDArray[Any]]]) -> "Standing":
         whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return cls(whole[0], whole[1], whole[2], Best(*whole[3:5]), Best(*whole[5:]))
 
@@ -70,34 +94,42 @@ class Standing:
         shift = np.float32(offset)
         own = np.where(self.is_new, self.score + shift, self.score)
         in_front = self.known.in_front(own, self.row, np.float32(0)) + self.new.in_front(own, self.row, shift)
-        return np.asarray(in_front < K)
+        return np.asarray((in_front < K) & np.isfinite(own))
+
+
+def first_events(data: SnapshotData) -> npt.NDArray[np.int64]:
+    """When each item [items] has its first event of train and valid, microseconds; the largest number for never."""
+    first = np.full(data.num_items, np.iinfo(np.int64).max)
+    for part in chunks(data):
+        is_told = part.split != TEST
+        np.minimum.at(first, part.item[is_told], part.time[is_told])
+    return first
 
 
 def newcomer_offset(
     model: Model, data: SnapshotData, valid: Queries, is_new: npt.NDArray[np.bool_], budget: float
 ) -> float:
-    """The largest offset for the items `is_new` [items] that costs no recall@10 on `valid`, or one that costs some.
+    """The offset for the items `is_new` [items] that finds most of `valid` on the shelves that its questions met.
 
-    Some is spent where that finds more of the new items that are asked for: on the smallest offset that finds most.
-    They may cost as large a part of the recall without an offset as they have in the answers of `valid`, for where
-    hardly anybody bought something new, little speaks for showing it.
+    Of equals it is the smallest, but never less than what costs nothing even if all new items had been there from
+    the first question on.
 
     Args:
-        budget: at most so large a part; 0 takes what costs nothing.
+        budget: part of the recall@10 that may be lost at most, were they all there from the first question on: a
+            bound for where few came before the questions end, and little is known.
     """
     if not is_new.any():
         return 0.0
-    standing = Standing.of(model, data, valid, is_new)
+    every, there = Standing.of(model, data, valid, is_new)
     offsets = np.arange(0.0, HIGHEST + STEP, STEP)
-    found = [standing.is_hit(offset) for offset in offsets.tolist()]
-    hits, of_new = (np.array([hit[chosen].sum() for hit in found]) for chosen in (slice(None), standing.is_new))
-    allowed = min(budget, float(standing.is_new.mean()))
+    hits, found = (np.array([standing.is_hit(offset).sum() for offset in offsets.tolist()])
+                   for standing in (every, there))
     free = _leading(hits >= hits[0]) - 1
-    most = int(of_new[: _leading(hits >= hits[0] * (1 - allowed))].argmax())
-    chosen = most if of_new[most] > of_new[free] else free
-    log.info("newcomers: %s items without a training event stand %.2f higher in log odds; %d hits on valid, %d without "
-             "an offset, and %d of new items", f"{is_new.sum():,}", offsets[chosen], hits[chosen], hits[0],
-             of_new[chosen])
+    chosen = max(int(found[: _leading(hits >= hits[0] * (1 - budget))].argmax()), free)
+    is_found = there.is_hit(offsets[chosen])
+    log.info("newcomers: %s items without a training event stand %.2f higher in log odds; %d hits on valid among what "
+             "was there, %d of them new, and %d without an offset", f"{is_new.sum():,}", offsets[chosen],
+             found[chosen], is_found[there.is_new].sum(), found[0])
     return float(offsets[chosen])
 
 

@@ -10,6 +10,7 @@ from models.demand import Demand
 from models.distribution import Workers
 from models.member_training import Enough, MemberTraining, Watch
 from models.members import Members
+from models.newcomer_share import NewcomerShare
 from models.newcomers import newcomer_offset
 from models.ranking import rank, sample
 from models.release_data import with_valid
@@ -65,7 +66,7 @@ def fit(
     workers = Workers.join(cluster)
     with workers.together():
         chosen = _choose(data, settings, visits, valid, workers, watch, checkpoints)
-        return _refit(data, settings, chosen, workers, checkpoints) if settings.refit else chosen
+        return _refit(data, settings, chosen, valid, workers, checkpoints) if settings.refit else chosen
 
 
 def _choose(
@@ -111,12 +112,14 @@ def _choose(
 
 
 def _refit(
-    data: SnapshotData, settings: TrainSettings, chosen: Fitted, workers: Workers, checkpoints: Path | None
+    data: SnapshotData, settings: TrainSettings, chosen: Fitted, valid: Queries, workers: Workers,
+    checkpoints: Path | None,
 ) -> Fitted:
     """Members trained anew on train and valid, each for as many epochs as were best on valid.
 
-    What valid decided stands: epochs, demand and the offset of new items. Only test is left to measure it by.
+    What valid decided stands: epochs, demand and the share of new items. Only test is left to measure it by.
     """
+    was_new = np.asarray(data.item_counts) == 0
     data = with_valid(data)
     visits = VisitLog.of(data, data.spec["visits"], settings.memory_mb)
     demand = Demand.at(data, chosen.demand.half_life, chosen.demand.smoothing)
@@ -129,5 +132,11 @@ def _refit(
         member.run(lambda _, __: None)
         models.append(member.measured)
     together = Members.of(models, data, demand.last)
-    together = together.raised(np.asarray(data.item_counts) == 0, chosen.newcomer_offset)
-    return replace(chosen, members=together, demand=demand)
+    is_new, offset = np.asarray(data.item_counts) == 0, chosen.newcomer_offset
+    if is_new.any():
+        share = NewcomerShare.of(chosen.members.current(), data, valid, was_new).at(0)
+        offset = NewcomerShare.of(together.current(), data, valid, is_new).offset(share)
+        log.info("newcomers: %s items without an event of train and valid stand %.2f higher in log odds, so that each "
+                 "has %.3g times an even share of the demand, as new items had on train", f"{is_new.sum():,}", offset,
+                 share)
+    return replace(chosen, members=together.raised(is_new, offset), demand=demand, newcomer_offset=offset)

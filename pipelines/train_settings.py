@@ -50,7 +50,7 @@ class TrainSettings(Document):
     table_learning_rate: float = Field(0.1, gt=0)
     average_decay: float = Field(0.98, ge=0, lt=1)
     members: int = Field(4, ge=1, le=16)
-    newcomer_budget: float = Field(0.02, ge=0, lt=1)
+    newcomer_budget: float = Field(0.1, ge=0, lt=1)
     refit: bool = True
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)

@@ -1,4 +1,4 @@
-"""New products rise as far as the budget allows, and no further."""
+"""New products rise as far as the shelves of validation speak for it, and no further."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.newcomers import Standing, newcomer_offset
+from models.newcomers import Standing, first_events, newcomer_offset
 from models.ranking import Floats, rank
-from pipelines.snapshot import TRAIN, VALID, Queries, SnapshotData
+from pipelines.snapshot import TEST, TRAIN, VALID, Queries, SnapshotData
 from tests.small_snapshot import Event, small_snapshot
 
 ITEMS, NEW = 30, 20  # items 0 to 19 were sold in training, 20 to 29 are new
@@ -26,39 +26,58 @@ class Falling:
         return np.tile(-np.arange(ITEMS, dtype=np.float32) / 4, (len(queries), 1))
 
 
-def shop(folder: Path, wanted: list[int]) -> SnapshotData:
-    """User u was never seen and wants `wanted[u]`."""
-    train: list[Event] = [(99, item, 1, "buy", TRAIN, False) for item in range(NEW)]
-    valid: list[Event] = [(user, item, 2, "buy", VALID, True) for user, item in enumerate(wanted)]
-    return small_snapshot(folder, train + valid, users=100, items=ITEMS)
+CAME = 3  # the day on which somebody bought each new item
+BEFORE, AFTER = CAME, CAME + 1  # days of questions: what came on the very day was not known to be there
 
 
-@pytest.mark.parametrize(("wanted", "budget", "offset"), [
-    # Nobody wants a new item: item 9, the tenth, is lost as soon as item 20 stands above it, which takes more
-    # than (20 - 9) / 4 = 2.75. Ten users want it: they may not be lost, whatever the budget.
-    ([9] * 10, 0.0, 2.5),
-    ([9] * 10, 0.5, 2.5),
-    # Two in thirty want item 20, for which one in fifteen of 28 hits may be lost. At 3.0 those two are won, and the
-    # three that want item 9 lost; item 8 stays until two new ones pass it, above 21 / 4 - 2 = 3.25. A smaller budget
-    # keeps item 9.
-    ([9] * 3 + [8] * 25 + [20] * 2, 0.5, 3.0),
-    ([9] * 3 + [8] * 25 + [20] * 2, 0.02, 2.5),
-    # Two in twenty want item 29, which stands too low to be found within what might be lost: nothing is.
-    ([9, *[8] * 17, 29, 29], 0.5, 2.5),
+def shop(folder: Path, before: list[int], after: list[int]) -> SnapshotData:
+    """Shoppers who were never seen want what the lists say, asked before the new items came and after."""
+    events: list[Event] = [(199, item, 1, "buy", TRAIN, False) for item in range(NEW)]
+    events += [(user, item, BEFORE, "buy", VALID, True) for user, item in enumerate(before)]
+    events += [(198, item, CAME, "buy", VALID, False) for item in range(NEW, ITEMS)]
+    events += [(user, item, AFTER, "buy", VALID, True) for user, item in enumerate(after, len(before))]
+    return small_snapshot(folder, events, users=200, items=ITEMS)
+
+
+# Item 9, the tenth, is lost as soon as item 20 stands above it, which takes more than (20 - 9) / 4 = 2.75: at 3.0.
+# Item 8 is lost when two new ones have passed it, which takes more than (21 - 8) / 4 = 3.25: at 3.5.
+@pytest.mark.parametrize(("before", "after", "budget", "offset"), [
+    # Nobody wants a new item: ten users want item 9 and may not be lost, whatever the budget.
+    ([], [9] * 10, 0.0, 2.5),
+    ([], [9] * 10, 0.9, 2.5),
+    # At 3.0 two are won and three lost.
+    ([], [9] * 3 + [8] * 25 + [20] * 2, 0.5, 2.5),
+    # At 3.0 three are won and two lost; at 3.5 all twenty-five.
+    ([], [9] * 2 + [8] * 25 + [20] * 3, 0.0, 3.0),
+    # Ten more were asked before any new item came, and say nothing of new items: 23 hits without an offset, and with
+    # one of 3.0 as many lost as there would have been with all new items there: 12, for 3.
+    ([9] * 10, [9] * 2 + [8] * 8 + [20] * 3, 0.5, 3.0),
+    ([9] * 10, [9] * 2 + [8] * 8 + [20] * 3, 0.4, 2.5),
+    # The first to buy a new item do not show how it does on a shelf: five of them outweigh none of those who lose.
+    ([20] * 5, [9] * 6 + [8] * 8, 0.9, 2.5),
     # Half want item 20, which is won at 3.0, when the others lose item 9: as many as before, and on it goes: item 20
     # stays, whatever the offset, as the first of the new.
-    ([9] * 5 + [20] * 5, 0.0, 8.0),
+    ([], [9] * 5 + [20] * 5, 0.0, 8.0),
 ])
-def test_the_offset_is_the_largest_within_the_budget(
-    tmp_path: Path, wanted: list[int], budget: float, offset: float
+def test_the_offset_finds_most_on_the_shelves_within_the_budget(
+    tmp_path: Path, before: list[int], after: list[int], budget: float, offset: float
 ) -> None:
-    data = shop(tmp_path / "shop", wanted)
+    data = shop(tmp_path / "shop", before, after)
     is_new = np.arange(ITEMS) >= NEW
     assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, budget) == offset
 
 
+def test_an_item_comes_with_its_first_event_of_train_and_valid(tmp_path: Path) -> None:
+    events: list[Event] = [(0, 0, 1, "buy", TRAIN, False), (0, 1, 2, "return", TRAIN, False),
+                           (1, 2, 1, "buy", TEST, True), (2, 2, 5, "buy", VALID, True), (3, 0, 5, "buy", VALID, True),
+                           (4, 3, 6, "buy", TEST, True)]
+    day, never = 86_400_000_000, np.iinfo(np.int64).max
+    data = small_snapshot(tmp_path / "shop", events, users=5, items=5)
+    assert first_events(data).tolist() == [day, 2 * day, 5 * day, never, never]
+
+
 def test_without_new_items_there_is_nothing_to_raise(tmp_path: Path) -> None:
-    data = shop(tmp_path / "shop", [0])
+    data = shop(tmp_path / "shop", [], [0])
     assert newcomer_offset(Falling(), data, data.queries(VALID), np.zeros(ITEMS, bool), 0.5) == 0
 
 
@@ -78,15 +97,17 @@ class Raised:
 def test_of_new_items_that_nothing_tells_apart_only_the_first_are_shown(tmp_path: Path) -> None:
     """Blank products have equal scores: whoever wants the last of twenty is not served by showing ten others."""
     items, old = 40, 20
-    train: list[Event] = [(99, item, 1, "buy", TRAIN, False) for item in range(old)]
-    valid: list[Event] = [(user, 39, 2, "buy", VALID, True) for user in range(5)]
-    valid += [(user, 0, 2, "buy", VALID, True) for user in range(5, 10)]
-    data = small_snapshot(tmp_path / "shop", train + valid, users=100, items=items)
+    events: list[Event] = [(99, item, 1, "buy", TRAIN, False) for item in range(old)]
+    events += [(98, item, 2, "buy", VALID, False) for item in range(old, items)]
+    events += [(user, 39, 3, "buy", VALID, True) for user in range(5)]
+    events += [(user, 0, 3, "buy", VALID, True) for user in range(5, 10)]
+    data = small_snapshot(tmp_path / "shop", events, users=100, items=items)
     is_new = np.arange(items) >= old
     alike = Raised(np.where(is_new, -1.0, 0.0).astype(np.float32))
     # From 1.5 on ten new items stand above every old one, for the one half of the users and for the other.
-    assert Standing.of(alike, data, data.queries(VALID), is_new).is_hit(1.5).sum() == 0
-    assert newcomer_offset(alike, data, data.queries(VALID), is_new, 0.02) == 1.0
+    for standing in Standing.of(alike, data, data.queries(VALID), is_new):
+        assert standing.is_hit(1.5).sum() == 0
+    assert newcomer_offset(alike, data, data.queries(VALID), is_new, 0.5) == 1.0
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -94,8 +115,14 @@ def test_of_new_items_that_nothing_tells_apart_only_the_first_are_shown(tmp_path
 def test_hits_are_those_of_a_ranking_with_the_scores_raised(tmp_path: Path, seed: int, offset: float) -> None:
     rng = np.random.default_rng(seed)
     folder = tmp_path / f"{seed}-{offset}"
-    data = shop(folder, rng.integers(0, ITEMS, 40).tolist()) if not folder.exists() else SnapshotData.load(folder)
+    before, after = (rng.integers(0, ITEMS, 20).tolist() for _ in range(2))
+    data = shop(folder, before, after) if not folder.exists() else SnapshotData.load(folder)
     row = rng.integers(-4, 4, ITEMS).astype(np.float32) / 2  # many are equal
     queries, is_new = data.queries(VALID), np.arange(ITEMS) >= NEW
-    hit = Standing.of(Raised(row), data, queries, is_new).is_hit(offset)
-    assert hit.sum() == (rank(Raised(row, offset), data, queries, k=10).rank > 0).sum()
+    every, there = Standing.of(Raised(row), data, queries, is_new)
+    assert every.is_hit(offset).sum() == (rank(Raised(row, offset), data, queries, k=10).rank > 0).sum()
+    # Asked before the new items came, it is as if they were at the very end; the others are asked as they are.
+    is_early = queries.time <= CAME * 86_400_000_000
+    hits = [(rank(Raised(row, up), data, queries.only(np.flatnonzero(chosen)), k=10).rank > 0).sum()
+            for up, chosen in ((-100.0, is_early), (offset, ~is_early))]
+    assert there.is_hit(offset).sum() == sum(hits)

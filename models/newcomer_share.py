@@ -1,0 +1,49 @@
+"""How much of the demand new products get, by which their standing is carried from one training to another.
+
+An offset in log odds means something only beside the vectors that it was found with. Trained anew on later events, the
+towers know more of what is new, the first buyers of a collection for one, and the same offset shows more of it. What
+stays is the share of the softmax that a new item gets on the average, in shares of an item of the catalogue.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import expit, logsumexp
+
+from models.ranking import Model, scored, sorted_by_length
+from pipelines.snapshot import Queries, SnapshotData
+
+_FARTHEST = 50.0  # log odds, beyond any that scores are apart
+
+
+@dataclass(frozen=True)
+class NewcomerShare:
+    """A model's belief that the next item is a new one, as the questions have it."""
+
+    log_odds: npt.NDArray[np.float64]  # [questions]
+    part: float  # of the items that are new, above 0 and below 1
+
+    @classmethod
+    def of(
+        cls, model: Model, data: SnapshotData, queries: Queries, is_new: npt.NDArray[np.bool_]
+    ) -> "NewcomerShare":
+        """By the scores of a model; `is_new` is [items], of which some are so and some are not.
+
+        A question whose context met all items of a kind leaves no choice, and is left out.
+        """
+        odds = [logsumexp(scores[:, is_new], axis=1) - logsumexp(scores[:, ~is_new], axis=1)
+                for _, scores in scored(model, data, sorted_by_length(queries)[0])]
+        found = np.concatenate(odds).astype(np.float64)
+        return cls(found[np.isfinite(found)], float(is_new.mean()))
+
+    def at(self, offset: float) -> float:
+        """Share of the average new item where new items stand `offset` higher; 1 is an even share."""
+        return float(expit(self.log_odds + offset).mean() / self.part)
+
+    def offset(self, share: float) -> float:
+        """The offset at which the average new item has `share`, the opposite of `at`; the farthest one for no share."""
+        if not self.at(-_FARTHEST) < share < self.at(_FARTHEST):
+            return -_FARTHEST if share < 1 else _FARTHEST
+        return float(brentq(lambda offset: self.at(offset) - share, -_FARTHEST, _FARTHEST, xtol=1e-6))
