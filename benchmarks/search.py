@@ -120,7 +120,8 @@ def main(
     trained: Annotated[Path, typer.Option(help="Folder of the train stage, with item_vectors.npy.", exists=True)],
     text_dimensions: Annotated[str, typer.Option(help="Text blocks to compare; 0 is behaviour alone.")] = "0,128",
     queries: Annotated[int, typer.Option(help="Queries a set, at most.", min=1)] = 4000,
-    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = SearchSettings().steps,
+    steps: Annotated[int, typer.Option(
+        help="Training steps, at least: large catalogues take more.", min=1)] = SearchSettings().steps,
     seed: Annotated[int, typer.Option(help="Of the queries; training has its own.")] = 1,
     out: Annotated[Path | None, typer.Option(help="JSON file of all figures.")] = None,
     new_products: Annotated[bool, typer.Option(

@@ -67,9 +67,10 @@ def fit(
     trainer = _Trainer(texts, item_vectors, settings)
     sampler = QuerySampler(texts, trainer.tokens, settings.corrupted, settings.seed, is_held_out)
     losses = []
-    progress = Progress("search", settings.steps, "steps")
-    for step in range(settings.steps):
-        losses.append(trainer.step(sampler.batch(settings.batch), 1 - 0.99 * step / settings.steps))
+    steps = settings.steps_of(len(texts))
+    progress = Progress("search", steps, "steps")
+    for step in range(steps):
+        losses.append(trainer.step(sampler.batch(settings.batch), 1 - 0.99 * step / steps))
         progress.advance(note=f"loss {losses[-1]:.3f}")
     encoder = trainer.encoder()
     log.info("query encoder: %s words of %s items, loss %.3f over the last tenth", f"{len(trainer.tokens.words):,}",

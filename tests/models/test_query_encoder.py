@@ -39,6 +39,22 @@ def best(fitted: FittedSearch, behaviour: np.ndarray, text: str) -> list[int]:
     return np.argsort(-(fitted.item_vectors(behaviour) @ fitted.encoder.vector(text))).tolist()
 
 
+@pytest.mark.parametrize(("items", "steps"), [
+    (10, 50),  # 20 * 10 / 64 are fewer than the least
+    (320, 100),  # 20 * 320 / 64
+    (321, 101),  # a part of a step is a step
+    (10_000, 400),  # 3,125 would be more than the most
+])
+def test_a_large_catalogue_takes_more_steps(items: int, steps: int) -> None:
+    assert SearchSettings(steps=50, asked=20, most_steps=400, batch=64).steps_of(items) == steps
+
+
+def test_training_takes_as_many_steps_as_its_catalogue(fitted: FittedSearch, behaviour: np.ndarray) -> None:
+    assert len(fitted.losses) == SETTINGS.steps
+    more = SETTINGS.model_copy(update={"steps": 2, "asked": 8})  # 8 * 30 / 64
+    assert len(fit(texts(), behaviour, more).losses) == 4
+
+
 def test_every_product_is_the_first_answer_to_its_name(fitted: FittedSearch, behaviour: np.ndarray) -> None:
     for row, text in enumerate(texts()):
         assert best(fitted, behaviour, " ".join(text.title))[0] == row
