@@ -49,6 +49,21 @@ def test_two_workers_train_as_one_and_resume_when_one_was_killed(tmp_path: Path)
         assert entry["valid_recall@10"] == pytest.approx(other["valid_recall@10"], abs=0.03)
 
 
+def test_two_workers_share_a_sampled_softmax_too(tmp_path: Path) -> None:
+    """Of 24 items a thousand draws leave none out, for one worker or for each of two: the loss does not hang on luck."""
+    sampled = {**SETTINGS, "full_softmax_below": 0, "negatives": 1000, "max_epochs": 2, "refit": False}
+    made, ports, results = snapshot(tmp_path), free_ports(2), [tmp_path / f"of-{index}" for index in range(2)]
+    with Trainings() as trainings:
+        workers = [trainings.start(made, tmp_path / "two", result, (index, ports), sampled)
+                   for index, result in enumerate(results)]
+        assert [worker.wait(900) for worker in workers] == [0, 0], said(results[0]) + said(results[1])
+    both = [Trained.model_validate_json(result.read_text()) for result in results]
+    assert both[0] == both[1]
+    curves = json.loads((Path(both[0].path) / "curves.json").read_text())
+    expected = training.fit(SnapshotData.load(made.path), TrainSettings(**sampled)).curves
+    assert [entry["loss"] for entry in curves] == pytest.approx([entry["loss"] for entry in expected], rel=2e-3)
+
+
 def test_a_worker_that_never_comes_is_named() -> None:
     here, there = free_ports(2)
     cluster = Cluster(workers=(f"127.0.0.1:{here}", f"127.0.0.1:{there}"), index=0)
