@@ -20,7 +20,7 @@ from models.window import chunks
 from pipelines.progress import log
 from pipelines.snapshot import TEST, Queries, SnapshotData
 
-STEP, HIGHEST = 0.5, 8.0  # in log odds; the highest would make any newcomer a best-seller
+STEP, HIGHEST = 0.25, 8.0  # in log odds; the highest would make any newcomer a best-seller
 K = 10
 
 
@@ -111,8 +111,9 @@ def newcomer_offset(
 ) -> float:
     """The offset for the items `is_new` [items] that finds most of `valid` on the shelves that its questions met.
 
-    Of equals it is the smallest, but never less than what costs nothing even if all new items had been there from
-    the first question on.
+    A larger one is taken where it is as good within the noise and gives new items what the best denies them: to be
+    found as often as known ones are. Of several, each time, it is the smallest; but never one below what costs nothing
+    even if all new items had been there from the first question on.
 
     Args:
         budget: part of the recall@10 that may be lost at most, were they all there from the first question on: a
@@ -122,15 +123,32 @@ def newcomer_offset(
         return 0.0
     every, there = Standing.of(model, data, valid, is_new)
     offsets = np.arange(0.0, HIGHEST + STEP, STEP)
-    hits, found = (np.array([standing.is_hit(offset).sum() for offset in offsets.tolist()])
-                   for standing in (every, there))
-    free = _leading(hits >= hits[0]) - 1
-    chosen = max(int(found[: _leading(hits >= hits[0] * (1 - budget))].argmax()), free)
-    is_found = there.is_hit(offsets[chosen])
+    hits = np.array([every.is_hit(offset).sum() for offset in offsets.tolist()])
+    found = np.stack([there.is_hit(offset) for offset in offsets.tolist()])  # [offsets, targets]
+    within = _leading(hits >= hits[0] * (1 - budget))
+    best = int(found[:within].sum(axis=1).argmax())
+    fair = np.flatnonzero(_is_fair(found, there) & _is_as_good(found, best))
+    chosen = next((int(at) for at in fair if best <= at < within), best)
+    chosen = max(chosen, _leading(hits >= hits[0]) - 1)
     log.info("newcomers: %s items without a training event stand %.2f higher in log odds; %d hits on valid among what "
              "was there, %d of them new, and %d without an offset", f"{is_new.sum():,}", offsets[chosen],
-             found[chosen], is_found[there.is_new].sum(), found[0])
+             found[chosen].sum(), found[chosen, there.is_new].sum(), found[0].sum())
     return float(offsets[chosen])
+
+
+def _is_fair(found: npt.NDArray[np.bool_], there: Standing) -> npt.NDArray[np.bool_]:
+    """Whether, of targets that were there, new ones are found as often as known ones; [offsets]."""
+    could = np.isfinite(there.score)
+    new, known = could & there.is_new, could & ~there.is_new
+    if not new.any() or not known.any():
+        return np.zeros(len(found), np.bool_)
+    return np.asarray(found[:, new].mean(axis=1) >= found[:, known].mean(axis=1))
+
+
+def _is_as_good(found: npt.NDArray[np.bool_], best: int) -> npt.NDArray[np.bool_]:
+    """Whether each offset is at most a standard error of the paired difference behind the best; [offsets]."""
+    lost = found[best].sum() - found.sum(axis=1)
+    return np.asarray(lost <= np.sqrt((found != found[best]).sum(axis=1)))
 
 
 def _leading(is_so: npt.NDArray[np.bool_]) -> int:

@@ -50,7 +50,7 @@ def test_two_workers_train_as_one_and_resume_when_one_was_killed(tmp_path: Path)
 
 
 def test_two_workers_share_a_sampled_softmax_too(tmp_path: Path) -> None:
-    """Of 24 items a thousand draws leave none out, for one worker or for each of two: the loss does not hang on luck."""
+    """Of 24 items a thousand draws leave none out, for one worker or for each of two: the loss is no luck."""
     sampled = {**SETTINGS, "full_softmax_below": 0, "negatives": 1000, "max_epochs": 2, "refit": False}
     made, ports, results = snapshot(tmp_path), free_ports(2), [tmp_path / f"of-{index}" for index in range(2)]
     with Trainings() as trainings:
