@@ -21,7 +21,7 @@ class TrainSettings(Document):
         average_decay: of the moving average of the weights, which is what is validated and exported.
         members: models of different random starts, whose vectors stand side by side.
         newcomer_budget: part of the validation recall@10 that may at most be lost to showing items without a training
-            event, which never is a larger part than they have in its answers.
+            event, were they all there from its first question on, as they are not (models/newcomers.py).
         refit: what is released is trained anew on train and valid, for as many epochs as valid found best. A benchmark
             and a search compare trainings on train alone and leave it out.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
