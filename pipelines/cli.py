@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from pipelines import ask, cli_ablate, cli_backtest, cli_experiments, cli_lake, cli_releases, cli_rules, cli_serve
 from pipelines.addresses import redacted
@@ -172,16 +171,13 @@ def tune(
 
     Example: `vitrine tune --data ../shop --trials 40 --set train.dimension=64 --set train.max_epochs=10`
     """
-    from pipelines.tune import Budget, table_rows
+    from pipelines.tune import Budget, best_trials
     from pipelines.tune import tune as run
 
     budget = Budget(minutes, trials)
     params = _params(data, as_of, spec, window_days=window_days, settings=parse_settings(settings, SEARCHED))
     found = run(params, _origin("tune"), load_settings().of_shop(params.shop), budget, study)
-    table = Table("trial", "valid recall@10", "epochs", *found.best.settings, title=f"Best of {len(found.trials)}")
-    for row in table_rows(found):
-        table.add_row(*row)
-    console.print(table)
+    console.print(best_trials(found))
     console.print(f"study {found.study}, MLflow run {found.run_id}", highlight=False, soft_wrap=True)
     console.print(f"vitrine retrain --data {redacted(data)} {found.options}", highlight=False, soft_wrap=True,
                   markup=False)

@@ -12,6 +12,8 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
+from rich.box import SIMPLE
+from rich.table import Table
 
 from pipelines import study as studies
 from pipelines import tracking
@@ -260,8 +262,14 @@ def _nested(trial: Outcome) -> StageRecord:
     return StageRecord(f"trial {trial.number:03d}", trial.settings, metrics, curve, {"vitrine.trial": trial.state})
 
 
-def table_rows(found: Found, limit: int = 5) -> list[list[str]]:
-    """The best complete trials as rows of text: number, recall, epochs and settings."""
+def best_trials(found: Found, limit: int = 5) -> Table:
+    """The best complete trials, legible on 80 columns: number, recall, epochs and settings."""
     complete = sorted((t for t in found.trials if t.state == "complete"), key=lambda t: -(t.recall or 0.0))
-    return [[str(t.number), f"{t.recall:.4f}", str(len(t.curve)), *(json.dumps(v) for v in t.settings.values())]
-            for t in complete[:limit]]
+    table = Table(title=f"Best of {len(found.trials)} by recall@10 on valid", box=SIMPLE,
+                  padding=(0, 1, 0, 0))
+    for heading in ("trial", "recall", "epochs", *(name.replace("_", " ") for name in found.best.settings)):
+        table.add_column(heading, justify="right", overflow="fold")
+    for t in complete[:limit]:
+        values = (json.dumps(value) for value in t.settings.values())
+        table.add_row(str(t.number), f"{t.recall:.4f}", str(len(t.curve)), *values)
+    return table

@@ -11,6 +11,7 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines import tune as module
@@ -19,8 +20,9 @@ from pipelines.contracts import Origin
 from pipelines.errors import DataError, SettingsError, VitrineError
 from pipelines.retrain import RetrainParams
 from pipelines.settings import Settings
+from pipelines.study import Outcome
 from pipelines.train_settings import TrainSettings
-from pipelines.tune import Budget, Found, Watch, tune
+from pipelines.tune import Budget, Found, Watch, best_trials, tune
 from pipelines.tune_page import tune_page
 from pipelines.tune_space import SPACE, as_options, of_default, of_trial, searched
 from tests.world import BEGINS, DAYS, write_world
@@ -234,6 +236,19 @@ def test_the_page_draws_a_trial_at_its_heights() -> None:
     for points in ("60,340.0 190,190.0 320,340.0", "60,190.0 190,190.0 320,190.0", "60,40.0 190,190.0 320,40.0"):
         assert f'points="{points}"' in page
     assert "a &lt;study&gt;" in page and "a <study>" not in page
+
+
+def test_the_best_trials_are_legible_on_a_narrow_screen() -> None:
+    names = {"dimension": 160, "blocks": 2, "dropout": 0.35, "id_dropout": 0.05, "learning_rate": 0.00243,
+             "average_decay": 0.98}
+    trial = Outcome(123, "complete", names, [{module.RECALL: 0.0451, "loss": 1.0}] * 12)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(best_trials(Found("s", [trial], trial, "", "r")))
+    *heading, line = [row for row in capture.get().splitlines() if any(c.isalnum() for c in row)]
+    assert line.split() == ["123", "0.0451", "12", "160", "2", "0.35", "0.05", "0.00243", "0.98"]
+    words = " ".join(heading).split()
+    assert {"trial", "recall", "epochs", "dimension", "blocks", "dropout", "learning", "rate", "decay"} <= set(words)
 
 
 def test_the_command_searches_by_real_trainings(
