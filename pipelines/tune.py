@@ -265,8 +265,7 @@ def _nested(trial: Outcome) -> StageRecord:
 def best_trials(found: Found, limit: int = 5) -> Table:
     """The best complete trials, legible on 80 columns: number, recall, epochs and settings."""
     complete = sorted((t for t in found.trials if t.state == "complete"), key=lambda t: -(t.recall or 0.0))
-    table = Table(title=f"Best of {len(found.trials)} by recall@10 on valid", box=SIMPLE,
-                  padding=(0, 1, 0, 0))
+    table = Table(title=f"Best of {len(found.trials)} by recall@10 on valid", box=SIMPLE, padding=0, show_edge=False)
     for heading in ("trial", "recall", "epochs", *(name.replace("_", " ") for name in found.best.settings)):
         table.add_column(heading, justify="right", overflow="fold")
     for t in complete[:limit]:
