@@ -6,22 +6,30 @@ of them.
 
 Nor can validation tell as a whole. Its first questions were asked before most of its new products had come, and
 whoever counts those as shown and not wanted learns that new products are not wanted. So each question is judged
-by the shelf as it was: an item comes with its first event. A release meets a shelf whose new products are there.
+by the shelf as it was: an item comes when the shop says so, in the column `available_from`, or with its first event.
+A release meets a shelf whose new products are there.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from models.ranking import Floats, Model, scored, sorted_by_length, top_items
 from models.window import chunks
+from pipelines import columns as c
 from pipelines.progress import log
 from pipelines.snapshot import TEST, Queries, SnapshotData
 
 STEP, HIGHEST = 0.25, 8.0  # in log odds; the highest would make any newcomer a best-seller
 K = 10
+FAIR = 0.8  # four fifths of what others have: where unequal chances begin to count as such
+MAY_COST = 0.1  # of the recall, were all there that may have been
+ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # times of arrival that nobody knows
 
 
 @dataclass(frozen=True)
@@ -65,24 +73,24 @@ class Standing:
     def of(
         cls, model: Model, data: SnapshotData, queries: Queries, is_new: npt.NDArray[np.bool_]
     ) -> tuple["Standing", "Standing"]:
-        """Among all items, and among those that were there when asked: the catalogue is scored once for every query.
+        """Among all that may have been there when asked, and among what was: the catalogue is scored once a query.
 
         Args:
             is_new: [items]; what is not new was always there.
         """
-        came = np.where(is_new, first_events(data), np.iinfo(np.int64).min)
+        shelves = [np.where(is_new, came, ALWAYS) for came in arrivals(data)]
         parts: list[tuple[list[npt.NDArray[Any]], ...]] = []
         for part, scores in scored(model, data, sorted_by_length(queries)[0]):
             row, asked = data.histories.item[part.target_event], part.target_query
             known = Best.of(scores, ~is_new).of_questions(asked)
             columns = []
-            for _ in range(2):
+            for came in shelves:
+                scores[part.time[:, None] <= came] = -np.inf
                 new = Best.of(scores, is_new).of_questions(asked)
                 columns.append([scores[asked, row], row, is_new[row], known.score, known.row, new.score, new.row])
-                scores[part.time[:, None] <= came] = -np.inf
             parts.append(tuple(columns))
-        every, there = (cls._of_parts(list(column)) for column in zip(*parts, strict=True))
-        return every, there
+        may_be, was = (cls._of_parts(list(column)) for column in zip(*parts, strict=True))
+        return may_be, was
 
     @classmethod
     def _of_parts(cls, parts: list[list[npt.NDArray[Any]]]) -> "Standing":
@@ -97,13 +105,31 @@ class Standing:
         return np.asarray((in_front < K) & np.isfinite(own))
 
 
-def first_events(data: SnapshotData) -> npt.NDArray[np.int64]:
-    """When each item [items] has its first event of train and valid, microseconds; the largest number for never."""
-    first = np.full(data.num_items, np.iinfo(np.int64).max)
+def arrivals(data: SnapshotData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """When each item came at the earliest and at the latest, microseconds [items] each; ALWAYS and NEVER are no times.
+
+    It is known where the shop says so. Otherwise an item may always have been there, and was from its first event on.
+    Events of test are not looked at.
+    """
+    first = np.full(data.num_items, NEVER)
     for part in chunks(data):
         is_told = part.split != TEST
         np.minimum.at(first, part.item[is_told], part.time[is_told])
-    return first
+    said = _said(data.path)
+    if said is None:
+        return np.full(data.num_items, ALWAYS), first
+    is_said = said != ALWAYS
+    came = np.minimum(said, first)  # what was bought was there, whatever the column says
+    return np.where(is_said, came, ALWAYS), np.where(is_said, came, first)
+
+
+def _said(snapshot: Path) -> npt.NDArray[np.int64] | None:
+    """Times of the item table's `available_from` [items], ALWAYS where it is empty; None where it is not there."""
+    items = pq.ParquetFile(snapshot / "items.parquet")
+    if c.ARRIVES not in items.schema_arrow.names:
+        return None
+    column = items.read([c.ARRIVES]).column(0).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    return np.asarray(column.fill_null(ALWAYS).to_numpy(), np.int64)
 
 
 def newcomer_offset(
@@ -111,44 +137,39 @@ def newcomer_offset(
 ) -> float:
     """The offset for the items `is_new` [items] that finds most of `valid` on the shelves that its questions met.
 
-    A larger one is taken where it is as good within the noise and gives new items what the best denies them: to be
-    found as often as known ones are. Of several, each time, it is the smallest; but never one below what costs nothing
-    even if all new items had been there from the first question on.
+    Where that is not fair, finding new items less than four fifths as often as known ones, the smallest larger one is
+    taken that is, within the budget; without one, nothing is spent. In any case it is not below what costs nothing
+    even if all new items were there that may have been, and never costs more than a tenth of the recall then: where
+    nobody says when items come, those without an event may be there and not wanted.
 
     Args:
-        budget: part of the recall@10 that may be lost at most, were they all there from the first question on: a
-            bound for where few came before the questions end, and little is known.
+        budget: part of the recall@10 that fairness may cost at most, on the shelves.
     """
     if not is_new.any():
         return 0.0
-    every, there = Standing.of(model, data, valid, is_new)
+    may_be, was = Standing.of(model, data, valid, is_new)
     offsets = np.arange(0.0, HIGHEST + STEP, STEP)
-    hits = np.array([every.is_hit(offset).sum() for offset in offsets.tolist()])
-    found = np.stack([there.is_hit(offset) for offset in offsets.tolist()])  # [offsets, targets]
-    within = _leading(hits >= hits[0] * (1 - budget))
-    best = int(found[:within].sum(axis=1).argmax())
-    fair = np.flatnonzero(_is_fair(found, there) & _is_as_good(found, best))
-    chosen = next((int(at) for at in fair if best <= at < within), best)
-    chosen = max(chosen, _leading(hits >= hits[0]) - 1)
+    at_worst = np.array([may_be.is_hit(offset).sum() for offset in offsets.tolist()])
+    found = np.stack([was.is_hit(offset) for offset in offsets.tolist()])  # [offsets, targets]
+    hits = found.sum(axis=1)
+    within = _leading(at_worst >= at_worst[0] * (1 - MAY_COST))
+    best = int(hits[:within].argmax())
+    is_taken = _is_fair(found, was) & (hits >= hits[best] * (1 - budget))
+    chosen = best + int(is_taken[best:within].argmax())  # the best itself where none is taken
+    chosen = max(chosen, _leading(at_worst >= at_worst[0]) - 1)
     log.info("newcomers: %s items without a training event stand %.2f higher in log odds; %d hits on valid among what "
-             "was there, %d of them new, and %d without an offset", f"{is_new.sum():,}", offsets[chosen],
-             found[chosen].sum(), found[chosen, there.is_new].sum(), found[0].sum())
+             "was there, %d of them new, and %d without an offset", f"{is_new.sum():,}", offsets[chosen], hits[chosen],
+             found[chosen, was.is_new].sum(), hits[0])
     return float(offsets[chosen])
 
 
-def _is_fair(found: npt.NDArray[np.bool_], there: Standing) -> npt.NDArray[np.bool_]:
-    """Whether, of targets that were there, new ones are found as often as known ones; [offsets]."""
-    could = np.isfinite(there.score)
-    new, known = could & there.is_new, could & ~there.is_new
+def _is_fair(found: npt.NDArray[np.bool_], was: Standing) -> npt.NDArray[np.bool_]:
+    """Whether, of targets that were there, new ones are found nearly as often as known ones; [offsets]."""
+    could = np.isfinite(was.score)
+    new, known = could & was.is_new, could & ~was.is_new
     if not new.any() or not known.any():
         return np.zeros(len(found), np.bool_)
-    return np.asarray(found[:, new].mean(axis=1) >= found[:, known].mean(axis=1))
-
-
-def _is_as_good(found: npt.NDArray[np.bool_], best: int) -> npt.NDArray[np.bool_]:
-    """Whether each offset is at most a standard error of the paired difference behind the best; [offsets]."""
-    lost = found[best].sum() - found.sum(axis=1)
-    return np.asarray(lost <= np.sqrt((found != found[best]).sum(axis=1)))
+    return np.asarray(found[:, new].mean(axis=1) >= FAIR * found[:, known].mean(axis=1))
 
 
 def _leading(is_so: npt.NDArray[np.bool_]) -> int:

@@ -54,7 +54,7 @@ def built_in(base: TrainSettings, items: int) -> list[Variant]:
         ({"calendar_dropout": 1.0}, "month, weekday and hour of a question say nothing"),
         ({"dropout": 0.0}, "no dropout in the user tower"),
         ({"average_decay": 0.0}, "weights of the last step instead of their average"),
-        ({"newcomer_budget": 0.0}, "new items are shown only where that costs nothing, were they all there"),
+        ({"newcomer_budget": 0.0}, "nothing is spent for showing new items as often as known ones"),
         other_softmax,
     ]
     if base.dimension < 8 or base.dimension // 2 % base.heads:

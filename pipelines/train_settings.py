@@ -20,8 +20,8 @@ class TrainSettings(Document):
         table_learning_rate: of Adagrad, for the tables of a large catalogue.
         average_decay: of the moving average of the weights, which is what is validated and exported.
         members: models of different random starts, whose vectors stand side by side.
-        newcomer_budget: part of the validation recall@10 that may at most be lost to showing items without a training
-            event, were they all there from its first question on, as they are not (models/newcomers.py).
+        newcomer_budget: part of the validation recall@10 that may at most be spent for showing new items, without a
+            training event, nearly as often where they are wanted as known ones (models/newcomers.py).
         refit: what is released is trained anew on train and valid, for as many epochs as valid found best. A benchmark
             and a search compare trainings on train alone and leave it out.
         max_epochs, patience: stop after `patience` epochs without a better validation recall@10.
@@ -50,7 +50,7 @@ class TrainSettings(Document):
     table_learning_rate: float = Field(0.1, gt=0)
     average_decay: float = Field(0.98, ge=0, lt=1)
     members: int = Field(4, ge=1, le=16)
-    newcomer_budget: float = Field(0.1, ge=0, lt=1)
+    newcomer_budget: float = Field(0.05, ge=0, lt=1)
     refit: bool = True
     max_epochs: int = Field(30, ge=1)
     patience: int = Field(4, ge=1)

@@ -1,17 +1,18 @@
-"""New products rise as far as the shelves of validation speak for it, and no further."""
+"""New products rise as far as the shelves of validation and fairness speak for it, and no further."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.newcomers import Standing, first_events, newcomer_offset
+from models.newcomers import ALWAYS, NEVER, Standing, arrivals, newcomer_offset
 from models.ranking import Floats, rank
 from pipelines.snapshot import TEST, TRAIN, VALID, Queries, SnapshotData
-from tests.small_snapshot import Event, small_snapshot
+from tests.small_snapshot import DAY_US, Event, small_snapshot
 
 ITEMS, NEW = 30, 20  # items 0 to 19 were sold in training, 20 to 29 are new
 
@@ -45,20 +46,22 @@ def shop(folder: Path, before: list[int], after: list[int]) -> SnapshotData:
     # Nobody wants a new item: ten users want item 9 and may not be lost, whatever the budget.
     ([], [9] * 10, 0.0, 2.75),
     ([], [9] * 10, 0.9, 2.75),
-    # At 3.0 two are won and ten lost: eight more, of twelve that differ, are beyond a standard error of 3.5.
-    ([], [9] * 10 + [8] * 25 + [20] * 2, 0.9, 2.75),
-    # Two are won and three lost, one less within a standard error of 2.2, and fair.
-    ([], [9] * 3 + [8] * 25 + [20] * 2, 0.5, 3.0),
-    # ... but not with a budget of one in thirty of 28.
+    # At 3.0 two are won and three lost, one of 28; for new items to be found as often as known ones it may be spent.
+    ([], [9] * 3 + [8] * 25 + [20] * 2, 0.04, 3.0),
     ([], [9] * 3 + [8] * 25 + [20] * 2, 0.03, 2.75),
-    # As good within the noise, but no fairer: the other new item that is wanted is out of reach.
-    ([], [9] * 3 + [8] * 25 + [20] * 2 + [29], 0.5, 2.75),
+    # With item 29, out of reach, two in three would be found of the new and 25 in 28 of the known:
+    # less than four fifths, for which nothing is spent.
+    ([], [9] * 3 + [8] * 25 + [20] * 2 + [29], 0.9, 2.75),
+    # Three in four are found of the new, more than four fifths of 25 in 29.
+    ([], [9] * 4 + [8] * 25 + [20] * 3 + [29], 0.04, 3.0),
     # From 3.0 on three are won and two lost, at 3.5 all twenty-five.
     ([], [9] * 2 + [8] * 25 + [20] * 3, 0.0, 3.25),
-    # Ten more were asked before any new item came, and say nothing of new items: 20 hits without an offset, and with
-    # one of 3.0 as many lost as there would have been with all new items there: 12, for 3.
-    ([9] * 10, [9] * 2 + [8] * 8 + [20] * 3, 0.5, 3.0),
-    ([9] * 10, [9] * 2 + [8] * 8 + [20] * 3, 0.4, 2.75),
+    # Two more asked before any new item came, and say nothing of new items: 3.0 is best, though it would lose four
+    # for three, were the new items always there.
+    ([9] * 2, [9] * 2 + [8] * 40 + [20] * 3, 0.0, 3.0),
+    # It may not lose a tenth then: seven of 49.
+    ([9] * 5, [9] * 2 + [8] * 40 + [20] * 3, 0.0, 3.0),
+    ([9] * 8, [9] * 2 + [8] * 40 + [20] * 3, 0.0, 2.75),
     # The first to buy a new item do not show how it does on a shelf: five of them outweigh none of those who lose.
     ([20] * 5, [9] * 6 + [8] * 8, 0.9, 2.75),
     # Half want item 20, which is won at 3.0, when the others lose item 9: as many as before, and on it goes: item 20
@@ -73,13 +76,35 @@ def test_the_offset_finds_most_on_the_shelves_within_the_budget(
     assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, budget) == offset
 
 
-def test_an_item_comes_with_its_first_event_of_train_and_valid(tmp_path: Path) -> None:
+def dated(data: SnapshotData, days: list[int | None]) -> SnapshotData:
+    """With the days on which the shop says that its items come."""
+    times = pd.to_datetime([None if day is None else day * DAY_US for day in days], unit="us", utc=True)
+    pd.read_parquet(data.path / "items.parquet").assign(available_from=times).to_parquet(data.path / "items.parquet")
+    return data
+
+
+def test_where_the_shop_says_when_items_come_nothing_else_may_be(tmp_path: Path) -> None:
+    # Before the new items came ten wanted item 9. As above eight were too many of whom nobody knows what they met.
+    data = shop(tmp_path / "shop", [9] * 10, [9] * 2 + [8] * 40 + [20] * 3)
+    is_new = np.arange(ITEMS) >= NEW
+    assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, 0.0) == 2.75
+    dated(data, [None] * NEW + [CAME] * (ITEMS - NEW))
+    assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, 0.0) == 3.25
+
+
+def test_an_item_comes_when_the_shop_says_so_or_with_its_first_event(tmp_path: Path) -> None:
     events: list[Event] = [(0, 0, 1, "buy", TRAIN, False), (0, 1, 2, "return", TRAIN, False),
                            (1, 2, 1, "buy", TEST, True), (2, 2, 5, "buy", VALID, True), (3, 0, 5, "buy", VALID, True),
                            (4, 3, 6, "buy", TEST, True)]
-    day, never = 86_400_000_000, np.iinfo(np.int64).max
     data = small_snapshot(tmp_path / "shop", events, users=5, items=5)
-    assert first_events(data).tolist() == [day, 2 * day, 5 * day, never, never]
+    earliest, latest = arrivals(data)
+    assert earliest.tolist() == [ALWAYS] * 5
+    assert latest.tolist() == [DAY_US, 2 * DAY_US, 5 * DAY_US, NEVER, NEVER]  # test events tell nothing
+    # The shop says nothing of the first and the last; item 2 was bought before it says that it came.
+    dated(data, [None, 1, 9, 7, None])
+    earliest, latest = arrivals(data)
+    assert earliest.tolist() == [ALWAYS, DAY_US, 5 * DAY_US, 7 * DAY_US, ALWAYS]
+    assert latest.tolist() == [DAY_US, DAY_US, 5 * DAY_US, 7 * DAY_US, NEVER]
 
 
 def test_without_new_items_there_is_nothing_to_raise(tmp_path: Path) -> None:
@@ -128,7 +153,7 @@ def test_hits_are_those_of_a_ranking_with_the_scores_raised(tmp_path: Path, seed
     every, there = Standing.of(Raised(row), data, queries, is_new)
     assert every.is_hit(offset).sum() == (rank(Raised(row, offset), data, queries, k=10).rank > 0).sum()
     # Asked before the new items came, it is as if they were at the very end; the others are asked as they are.
-    is_early = queries.time <= CAME * 86_400_000_000
+    is_early = queries.time <= CAME * DAY_US
     hits = [(rank(Raised(row, up), data, queries.only(np.flatnonzero(chosen)), k=10).rank > 0).sum()
             for up, chosen in ((-100.0, is_early), (offset, ~is_early))]
     assert there.is_hit(offset).sum() == sum(hits)
