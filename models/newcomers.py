@@ -124,9 +124,10 @@ def arrivals(data: SnapshotData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
 
 
 def _said(snapshot: Path) -> npt.NDArray[np.int64] | None:
-    """Times of the item table's `available_from` [items], ALWAYS where it is empty; None where it is not there."""
+    """Times of the item table's `available_from` [items], ALWAYS where it is empty; None where it has none."""
     items = pq.ParquetFile(snapshot / "items.parquet")
-    if c.ARRIVES not in items.schema_arrow.names:
+    found = items.schema_arrow.get_field_index(c.ARRIVES)
+    if found < 0 or not pa.types.is_timestamp(items.schema_arrow.types[found]):  # text by that name is a feature
         return None
     column = items.read([c.ARRIVES]).column(0).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     return np.asarray(column.fill_null(ALWAYS).to_numpy(), np.int64)

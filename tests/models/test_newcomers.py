@@ -105,6 +105,10 @@ def test_an_item_comes_when_the_shop_says_so_or_with_its_first_event(tmp_path: P
     earliest, latest = arrivals(data)
     assert earliest.tolist() == [ALWAYS, DAY_US, 5 * DAY_US, 7 * DAY_US, ALWAYS]
     assert latest.tolist() == [DAY_US, DAY_US, 5 * DAY_US, 7 * DAY_US, NEVER]
+    # Words by that name are no times.
+    table = pd.read_parquet(data.path / "items.parquet").assign(available_from="spring")
+    table.to_parquet(data.path / "items.parquet")
+    assert arrivals(data)[0].tolist() == [ALWAYS] * 5
 
 
 def test_without_new_items_there_is_nothing_to_raise(tmp_path: Path) -> None:
