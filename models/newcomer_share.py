@@ -39,11 +39,18 @@ class NewcomerShare:
         return cls(found[np.isfinite(found)], float(is_new.mean()))
 
     def at(self, offset: float) -> float:
-        """Share of the average new item where new items stand `offset` higher; 1 is an even share."""
+        """Share of the average new item where new items stand `offset` higher; 1, an even one, without a question."""
+        if not len(self.log_odds):
+            return 1.0
         return float(expit(self.log_odds + offset).mean() / self.part)
 
     def offset(self, share: float) -> float:
-        """The offset at which the average new item has `share`, the opposite of `at`; the farthest one for no share."""
+        """The offset at which the average new item has `share`, the opposite of `at`; the farthest where none gives it.
+
+        Without a question there is nothing to carry over, and it is 0.
+        """
+        if not len(self.log_odds):
+            return 0.0
         if not self.at(-_FARTHEST) < share < self.at(_FARTHEST):
             return -_FARTHEST if share < 1 else _FARTHEST
         return float(brentq(lambda offset: self.at(offset) - share, -_FARTHEST, _FARTHEST, xtol=1e-6))

@@ -10,9 +10,9 @@ by the shelf as it was: an item comes when the shop says so, in the column `avai
 A release meets a shelf whose new products are there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +40,17 @@ class Best:
     row: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, scores: Floats, kept: npt.NDArray[np.bool_]) -> "Best":
-        """Of scores [questions, items], the best of the items `kept` [items]."""
-        row = top_items(np.where(kept, scores, -np.inf), K)
-        return cls(np.where(row < 0, -np.inf, np.take_along_axis(scores, row, axis=1)), row)
+    def of(cls, scores: Floats, rows: npt.NDArray[np.int64]) -> "Best":
+        """Of scores [questions, n] of some items, whose rows [n] ascend."""
+        place = top_items(scores, K)
+        is_found = place >= 0
+        score = np.where(is_found, np.take_along_axis(scores, np.maximum(place, 0), axis=1), -np.inf)
+        return cls(score.astype(np.float32), np.where(is_found, rows[place], -1).astype(np.int32))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Best"]) -> "Best":
+        """One behind the other."""
+        return cls(np.concatenate([part.score for part in parts]), np.concatenate([part.row for part in parts]))
 
     def of_questions(self, asked: npt.NDArray[np.int64]) -> "Best":
         """A row for each of `asked` [targets]."""
@@ -78,24 +85,27 @@ class Standing:
         Args:
             is_new: [items]; what is not new was always there.
         """
-        shelves = [np.where(is_new, came, ALWAYS) for came in arrivals(data)]
-        parts: list[tuple[list[npt.NDArray[Any]], ...]] = []
+        known, new = np.flatnonzero(~is_new), np.flatnonzero(is_new)
+        came = arrivals(data)
+        shelves: tuple[list[Standing], list[Standing]] = ([], [])
         for part, scores in scored(model, data, sorted_by_length(queries)[0]):
             row, asked = data.histories.item[part.target_event], part.target_query
-            known = Best.of(scores, ~is_new).of_questions(asked)
-            columns = []
-            for came in shelves:
-                scores[part.time[:, None] <= came] = -np.inf
-                new = Best.of(scores, is_new).of_questions(asked)
-                columns.append([scores[asked, row], row, is_new[row], known.score, known.row, new.score, new.row])
-            parts.append(tuple(columns))
-        may_be, was = (cls._of_parts(list(column)) for column in zip(*parts, strict=True))
-        return may_be, was
+            of_known = Best.of(scores[:, known], known).of_questions(asked)
+            for shelf, times in zip(shelves, came, strict=True):
+                is_there = times[new] < part.time[:, None]
+                of_new = Best.of(np.where(is_there, scores[:, new], np.float32(-np.inf)), new).of_questions(asked)
+                is_missed = is_new[row] & (times[row] >= part.time[asked])
+                own = np.where(is_missed, np.float32(-np.inf), scores[asked, row])
+                shelf.append(cls(own, row, is_new[row], of_known, of_new))
+        return cls.joined(shelves[0]), cls.joined(shelves[1])
 
     @classmethod
-    def _of_parts(cls, parts: list[list[npt.NDArray[Any]]]) -> "Standing":
-        whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        return cls(whole[0], whole[1], whole[2], Best(*whole[3:5]), Best(*whole[5:]))
+    def joined(cls, parts: Sequence["Standing"]) -> "Standing":
+        """One behind the other."""
+        score, row, is_new = (np.concatenate([getattr(part, name) for part in parts])
+                              for name in ("score", "row", "is_new"))
+        return cls(score, row, is_new, Best.joined([part.known for part in parts]),
+                   Best.joined([part.new for part in parts]))
 
     def is_hit(self, offset: float) -> npt.NDArray[np.bool_]:
         """Whether each target [targets] is among the K best once new items stand `offset` higher."""
@@ -146,7 +156,7 @@ def newcomer_offset(
     Args:
         budget: part of the recall@10 that fairness may cost at most, on the shelves.
     """
-    if not is_new.any():
+    if not is_new.any() or is_new.all():
         return 0.0
     may_be, was = Standing.of(model, data, valid, is_new)
     offsets = np.arange(0.0, HIGHEST + STEP, STEP)

@@ -63,3 +63,8 @@ def test_a_share_that_no_offset_gives_has_the_farthest_one() -> None:
     share = NewcomerShare(np.zeros(3), 0.5)
     assert share.offset(0) == -50
     assert share.offset(2) == 50  # two even shares of a half are everything
+
+
+def test_without_a_question_nothing_is_carried_over() -> None:
+    nobody = NewcomerShare(np.zeros(0), 0.5)
+    assert (nobody.at(3), nobody.offset(2)) == (1, 0)
