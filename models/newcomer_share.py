@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from models.ranking import Model, scored, sorted_by_length
 from pipelines.snapshot import Queries, SnapshotData
@@ -33,10 +33,14 @@ class NewcomerShare:
 
         A question whose context met all items of a kind leaves no choice, and is left out.
         """
-        odds = [logsumexp(scores[:, is_new], axis=1) - logsumexp(scores[:, ~is_new], axis=1)
-                for _, scores in scored(model, data, sorted_by_length(queries)[0])]
-        found = np.concatenate(odds).astype(np.float64)
-        return cls(found[np.isfinite(found)], float(is_new.mean()))
+        kinds = np.stack([is_new, ~is_new], axis=1).astype(np.float32)
+        odds = []
+        for _, scores in scored(model, data, sorted_by_length(queries)[0]):
+            highest = scores.max(axis=1, keepdims=True)
+            weight = np.exp(scores - np.where(np.isfinite(highest), highest, 0)) @ kinds
+            odds.append(weight[(weight > 0).all(axis=1)].astype(np.float64))
+        found = np.concatenate(odds)
+        return cls(np.log(found[:, 0] / found[:, 1]), float(is_new.mean()))
 
     def at(self, offset: float) -> float:
         """Share of the average new item where new items stand `offset` higher; 1, an even one, without a question."""

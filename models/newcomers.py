@@ -116,10 +116,10 @@ class Standing:
 
 
 def arrivals(data: SnapshotData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """When each item came at the earliest and at the latest, microseconds [items] each; ALWAYS and NEVER are no times.
+    """The last instants at which each item may not have been there, and was not: microseconds [items] each.
 
-    It is known where the shop says so. Otherwise an item may always have been there, and was from its first event on.
-    Events of test are not looked at.
+    Both are the one before it came, where the shop says when. Otherwise an item may have been there ALWAYS, and was not
+    until its first event, or NEVER. Events of test are not looked at.
     """
     first = np.full(data.num_items, NEVER)
     for part in chunks(data):
@@ -129,18 +129,20 @@ def arrivals(data: SnapshotData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     if said is None:
         return np.full(data.num_items, ALWAYS), first
     is_said = said != ALWAYS
-    came = np.minimum(said, first)  # what was bought was there, whatever the column says
+    # What was bought was there, whatever the column says.
+    came = np.minimum(np.where(is_said, said - 1, NEVER), first)
     return np.where(is_said, came, ALWAYS), np.where(is_said, came, first)
 
 
 def _said(snapshot: Path) -> npt.NDArray[np.int64] | None:
     """Times of the item table's `available_from` [items], ALWAYS where it is empty; None where it has none."""
-    items = pq.ParquetFile(snapshot / "items.parquet")
-    found = items.schema_arrow.get_field_index(c.ARRIVES)
-    if found < 0 or not pa.types.is_timestamp(items.schema_arrow.types[found]):  # text by that name is a feature
+    path = snapshot / "items.parquet"
+    schema = pq.read_schema(path)
+    found = schema.get_field_index(c.ARRIVES)
+    if found < 0 or not pa.types.is_timestamp(schema.types[found]):  # text by that name is a feature
         return None
-    column = items.read([c.ARRIVES]).column(0).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    return np.asarray(column.fill_null(ALWAYS).to_numpy(), np.int64)
+    column = pq.read_table(path, columns=[c.ARRIVES]).column(0).cast(pa.timestamp("us", "UTC"), safe=False)
+    return np.asarray(column.cast(pa.int64()).fill_null(ALWAYS).to_numpy(), np.int64)
 
 
 def newcomer_offset(
@@ -149,12 +151,14 @@ def newcomer_offset(
     """The offset for the items `is_new` [items] that finds most of `valid` on the shelves that its questions met.
 
     Where that is not fair, finding new items less than four fifths as often as known ones, the smallest larger one is
-    taken that is, within the budget; without one, nothing is spent. In any case it is not below what costs nothing
-    even if all new items were there that may have been, and never costs more than a tenth of the recall then: where
-    nobody says when items come, those without an event may be there and not wanted.
+    taken that is, within the budget; without one, nothing is spent. What costs nothing is given in any case: the
+    largest offset that loses nothing on the shelves, nor would if all were there that may have been. Without a question
+    that could show a new item nothing is known, and there is none.
 
     Args:
-        budget: part of the recall@10 that fairness may cost at most, on the shelves.
+        budget: part of the recall@10 that fairness may cost at most, on the shelves. Were all there that may have been,
+            no offset may cost more than a tenth, or the budget if that is more: where nobody says when items come,
+            those without an event may be there and not wanted.
     """
     if not is_new.any() or is_new.all():
         return 0.0
@@ -163,11 +167,14 @@ def newcomer_offset(
     at_worst = np.array([may_be.is_hit(offset).sum() for offset in offsets.tolist()])
     found = np.stack([was.is_hit(offset) for offset in offsets.tolist()])  # [offsets, targets]
     hits = found.sum(axis=1)
-    within = _leading(at_worst >= at_worst[0] * (1 - MAY_COST))
+    if not at_worst[0] or not np.isfinite(may_be.new.score).any():
+        return 0.0
+    within = _leading(at_worst >= at_worst[0] * (1 - max(MAY_COST, budget)))
     best = int(hits[:within].argmax())
     is_taken = _is_fair(found, was) & (hits >= hits[best] * (1 - budget))
     chosen = best + int(is_taken[best:within].argmax())  # the best itself where none is taken
-    chosen = max(chosen, _leading(at_worst >= at_worst[0]) - 1)
+    is_free = hits[: _leading(at_worst >= at_worst[0])] >= hits[best]
+    chosen = max(chosen, int(np.flatnonzero(is_free).max(initial=0)))
     log.info("newcomers: %s items without a training event stand %.2f higher in log odds; %d hits on valid among what "
              "was there, %d of them new, and %d without an offset", f"{is_new.sum():,}", offsets[chosen], hits[chosen],
              found[chosen, was.is_new].sum(), hits[0])

@@ -22,8 +22,8 @@ from pipelines.free_space import require_free
 from pipelines.progress import Progress, log
 from pipelines.schema import SHOP_FILE
 from pipelines.shop_spec import ShopSpec
-from pipelines.source import Source, open_source
-from pipelines.tables import UTC_TIME, WRITTEN, normalised
+from pipelines.source import UTC_TIME, Source, open_source
+from pipelines.tables import WRITTEN, normalised
 from serving.erased import ErasureLog
 
 EVENTS_FOLDER = "events"

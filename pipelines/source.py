@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
@@ -28,6 +29,8 @@ from pipelines.lake import is_lake, tables_of
 
 BATCH_ROWS = 122_880  # a DuckDB row group
 FILE_DATABASES = ("duckdb", "sqlite")
+UTC_TIME = dt.Timestamp("UTC", scale=6)
+_FINE = "TIMESTAMPTZ_NS"
 
 
 class Between(NamedTuple):
@@ -55,8 +58,16 @@ class Source:
     is_lake: bool = False
 
     def table(self, name: str) -> ir.Table | None:
-        """One of events, items, users, and of a lake merges; None where the source does not have it."""
-        return self.engine.table(name) if name in self.tables else None
+        """One of events, items, users, and of a lake merges; None where the source does not have it.
+
+        Instants of nanoseconds, as pandas wrote them until its third version, become such of microseconds.
+        """
+        if name not in self.tables:
+            return None
+        table = self.engine.table(name)
+        # Ibis has no name for DuckDB's type.
+        fine = [n for n, kind in table.schema().items() if isinstance(kind, dt.Unknown) and str(kind.raw_type) == _FINE]
+        return table.mutate(**{n: table[n].cast(UTC_TIME) for n in fine}) if fine else table
 
     def stream(self, expression: ir.Table) -> Iterator[pa.RecordBatch]:
         """Rows of an expression in its order, batch by batch."""

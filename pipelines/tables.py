@@ -1,18 +1,16 @@
 """The source tables under Vitrine's names and types, as lazy expressions."""
 
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from pipelines import columns as c
 from pipelines.shop_spec import ShopSpec
-from pipelines.source import Source
+from pipelines.source import UTC_TIME, Source
 
 # Beside a parsed time, what stood there: only where times came as text.
 WRITTEN = "timestamp as written"
 DEFAULT_TYPE = "event"
 SEPARATOR = "|"  # between the members of a multi-valued text
-UTC_TIME = dt.Timestamp("UTC", scale=6)
 _SAID = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 # 007 is a code, 0.07 and 0 are numbers.
 _CODE = r"^[+-]?0\d"
@@ -76,6 +74,8 @@ def _features(table: ir.Table, spec: ShopSpec, id_column: str, is_text: bool) ->
         changed[name] = value
     if id_column == c.ITEM and c.AVAILABLE in table.columns:
         changed[c.AVAILABLE] = _available(table)
+    if id_column == c.ITEM and c.ARRIVES in table.columns and c.ARRIVES not in kinds:
+        changed[c.ARRIVES] = _arrival(table, spec)
     return table.mutate(**changed) if changed else table
 
 
@@ -89,6 +89,18 @@ def _available(table: ir.Table) -> ir.Value:
     words = column.strip().lower()
     told = words.isin(list(_SAID)).fill_null(True).all().to_pyarrow().as_py()
     return words.isin([word for word, is_yes in _SAID.items() if is_yes]) if told else column
+
+
+def _arrival(table: ir.Table, spec: ShopSpec) -> ir.Value:
+    """Instants from times, or from a text whose every value is one; anything else stays what it is."""
+    column, kind = table[c.ARRIVES], table[c.ARRIVES].type()
+    if (kind.is_timestamp() and kind.timezone) or (
+            (kind.is_timestamp() or kind.is_date()) and spec.events.naive_times == "utc"):
+        return column.cast(UTC_TIME)
+    if not kind.is_string():
+        return column
+    told = (column.isnull() | column.try_cast(UTC_TIME).notnull()).all() & column.notnull().any()
+    return column.cast(UTC_TIME) if told.to_pyarrow().as_py() else column
 
 
 def _ids(table: ir.Table, names: tuple[str, ...]) -> ir.Table:

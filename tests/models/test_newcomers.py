@@ -59,7 +59,7 @@ def shop(folder: Path, before: list[int], after: list[int]) -> SnapshotData:
     # Two more asked before any new item came, and say nothing of new items: 3.0 is best, though it would lose four
     # for three, were the new items always there.
     ([9] * 2, [9] * 2 + [8] * 40 + [20] * 3, 0.0, 3.0),
-    # It may not lose a tenth then: seven of 49.
+    # It may not lose a tenth then, as seven of 50 would be.
     ([9] * 5, [9] * 2 + [8] * 40 + [20] * 3, 0.0, 3.0),
     ([9] * 8, [9] * 2 + [8] * 40 + [20] * 3, 0.0, 2.75),
     # The first to buy a new item do not show how it does on a shelf: five of them outweigh none of those who lose.
@@ -88,8 +88,27 @@ def test_where_the_shop_says_when_items_come_nothing_else_may_be(tmp_path: Path)
     data = shop(tmp_path / "shop", [9] * 10, [9] * 2 + [8] * 40 + [20] * 3)
     is_new = np.arange(ITEMS) >= NEW
     assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, 0.0) == 2.75
-    dated(data, [None] * NEW + [CAME] * (ITEMS - NEW))
+    dated(data, [None] * NEW + [AFTER] * (ITEMS - NEW))  # on which day they are there
     assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, 0.0) == 3.25
+
+
+def test_where_no_question_met_a_new_item_nothing_is_known(tmp_path: Path) -> None:
+    """A collection that comes after the last question of valid costs nothing there, however high it stands."""
+    events: list[Event] = [(99, item, 1, "buy", TRAIN, False) for item in range(NEW)]
+    events += [(user, 8, 4, "buy", VALID, True) for user in range(50)]
+    data = dated(small_snapshot(tmp_path / "shop", events, users=100, items=ITEMS), [None] * NEW + [9] * (ITEMS - NEW))
+    is_new = np.arange(ITEMS) >= NEW
+    assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, 0.05) == 0
+    # Nor where valid finds nothing that could be lost: items 10 and on are beyond the ten best.
+    unfound = [(user, 15, day, kind, split, target) for user, _, day, kind, split, target in events if split == VALID]
+    data = small_snapshot(tmp_path / "other", [*events[:NEW], *unfound], users=100, items=ITEMS)
+    assert newcomer_offset(Falling(), data, data.queries(VALID), is_new, 0.05) == 0
+
+
+def test_the_first_buyers_of_new_items_do_not_outweigh_what_the_shelves_lose(tmp_path: Path) -> None:
+    # Were all new items there, six would be won at 3.0 and as many lost; on the shelves six are lost for none.
+    data = shop(tmp_path / "shop", [20] * 6, [9] * 6 + [8] * 8)
+    assert newcomer_offset(Falling(), data, data.queries(VALID), np.arange(ITEMS) >= NEW, 0.9) == 2.75
 
 
 def test_an_item_comes_when_the_shop_says_so_or_with_its_first_event(tmp_path: Path) -> None:
@@ -103,8 +122,8 @@ def test_an_item_comes_when_the_shop_says_so_or_with_its_first_event(tmp_path: P
     # The shop says nothing of the first and the last; item 2 was bought before it says that it came.
     dated(data, [None, 1, 9, 7, None])
     earliest, latest = arrivals(data)
-    assert earliest.tolist() == [ALWAYS, DAY_US, 5 * DAY_US, 7 * DAY_US, ALWAYS]
-    assert latest.tolist() == [DAY_US, DAY_US, 5 * DAY_US, 7 * DAY_US, NEVER]
+    assert earliest.tolist() == [ALWAYS, DAY_US - 1, 5 * DAY_US, 7 * DAY_US - 1, ALWAYS]
+    assert latest.tolist() == [DAY_US, DAY_US - 1, 5 * DAY_US, 7 * DAY_US - 1, NEVER]
     # Words by that name are no times.
     table = pd.read_parquet(data.path / "items.parquet").assign(available_from="spring")
     table.to_parquet(data.path / "items.parquet")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from models import training
+from models.newcomer_share import NewcomerShare
 from models.release_data import with_valid
 from models.window import Window
+from pipelines.histories import train_counts
 from pipelines.protocol import encode_protocol
 from pipelines.snapshot import TEST, TRAIN, VALID, SnapshotData
 from pipelines.train_settings import TrainSettings
@@ -22,7 +24,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> SnapshotData:
     folder = tmp_path_factory.mktemp("shop")
     (folder / "out").mkdir()
     encode_protocol(write_protocol_world(folder / "in", users=60, items=20), folder / "out")
-    return SnapshotData.load(folder / "out")
+    data = SnapshotData.load(folder / "out")
+    # Rows 16 and 17 are sold from valid on, 18 and 19 in test alone.
+    h = data.histories
+    item = np.where((h.item >= 16) & (h.split == TRAIN) | (h.item >= 18) & (h.split == VALID), h.item - 9, h.item)
+    histories = replace(h, item=item.astype(np.int32))
+    return replace(data, histories=histories, item_counts=train_counts(histories, data.num_items))
 
 
 def test_valid_becomes_train_and_test_stays(shop: SnapshotData) -> None:
@@ -45,6 +52,21 @@ def test_each_member_trains_for_its_best_number_of_epochs(
     assert fitted.epochs == [1 + int(np.argmax(curve)) for curve in of_member]
     for number, epochs in enumerate(fitted.epochs, 1):
         assert f"member {number} of 2 on train and valid, {epochs} epochs" in caplog.text
+
+
+def test_new_items_keep_their_share_of_the_demand(shop: SnapshotData, caplog: pytest.LogCaptureFixture) -> None:
+    settings = SETTINGS.model_copy(update={"members": 1, "max_epochs": 2})
+    chosen = training.fit(shop, settings.model_copy(update={"refit": False}))
+    with caplog.at_level("INFO", "vitrine"):
+        released = training.fit(shop, settings)
+    valid, joined = shop.queries(VALID), with_valid(shop)
+    was_new, is_new = shop.item_counts == 0, joined.item_counts == 0
+    assert np.flatnonzero(was_new).tolist() == [16, 17, 18, 19]
+    assert np.flatnonzero(is_new).tolist() == [18, 19]
+    share = NewcomerShare.of(chosen.members.current(), shop, valid, was_new).at(0)
+    assert NewcomerShare.of(released.members.current(), joined, valid, is_new).at(0) == pytest.approx(share, rel=1e-4)
+    assert released.newcomer_offset != pytest.approx(chosen.newcomer_offset, abs=1e-3)
+    assert "2 items without an event of train and valid" in caplog.text
 
 
 def test_test_events_change_nothing(shop: SnapshotData, tmp_path: Path) -> None:

@@ -47,6 +47,26 @@ def test_csv_times_without_zone_are_utc_and_others_are_converted(write_shop):
     assert pd.isna(found[4])
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_instants_of_every_unit_become_microseconds(write_shop, unit):
+    ten = pd.Timestamp("2026-03-01T10:00:00.5Z" if unit != "s" else "2026-03-01T10:00:00Z")
+    times = pd.DatetimeIndex([ten, ten, pd.NaT, ten, ten]).as_unit(unit)
+    shop = write_shop(events={"timestamp": times}, items={"available_from": times[:3]})
+    for table, column in (("events", "timestamp"), ("items", "available_from")):
+        found = read(str(shop), table)[column]
+        assert str(found.dtype) == "datetime64[us, UTC]"
+        assert found[0] == ten and pd.isna(found[2])
+
+
+def test_text_that_is_all_times_says_when_items_come(write_shop):
+    found = read(str(write_shop("csv", items={"available_from": ["2026-03-01", None, "2026-03-01T12:00:00+02:00"]})),
+                 "items")["available_from"]
+    assert found[0] == pd.Timestamp("2026-03-01T00:00:00Z") and found[2] == pd.Timestamp("2026-03-01T10:00:00Z")
+    assert pd.isna(found[1])
+    words = read(str(write_shop(items={"available_from": ["2026-03-01", None, "spring"]})), "items")["available_from"]
+    assert words[2] == "spring"
+
+
 def test_a_folder_of_parquet_files_is_read_in_order_of_its_paths(write_shop):
     shop = write_shop()
     rows = pd.read_parquet(shop / "events.parquet")
