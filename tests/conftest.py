@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.s3_server import S3, running_s3
 
 # Tables come out as wide as they need, whichever module makes its console first.
 os.environ["COLUMNS"] = "220"
+# How long an example takes tells how busy the machine is.
+hypothesis.settings.register_profile("vitrine", deadline=None)
+hypothesis.settings.load_profile("vitrine")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
