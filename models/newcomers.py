@@ -182,7 +182,7 @@ def newcomer_offset(
 
 
 def _is_fair(found: npt.NDArray[np.bool_], was: Standing) -> npt.NDArray[np.bool_]:
-    """Whether, of targets that were there, new ones are found nearly as often as known ones; [offsets]."""
+    """Whether, of targets that were there, new ones are found FAIR times as often as known ones; [offsets]."""
     could = np.isfinite(was.score)
     new, known = could & was.is_new, could & ~was.is_new
     if not new.any() or not known.any():

@@ -1,6 +1,7 @@
 """The source tables under Vitrine's names and types, as lazy expressions."""
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from pipelines import columns as c
@@ -47,10 +48,15 @@ def _events(table: ir.Table, spec: ShopSpec, is_text: bool) -> ir.Table:
     if kind.is_string():
         table = table.mutate(**{c.TIME: time.try_cast(UTC_TIME), WRITTEN: time.nullif("")})
         rest.append(WRITTEN)
-    elif (kind.is_timestamp() and kind.timezone) or (
-            (kind.is_timestamp() or kind.is_date()) and spec.events.naive_times == "utc"):
+    elif _is_instant(kind, spec):
         table = table.mutate(**{c.TIME: time.cast(UTC_TIME)})
     return table.select(*core, *rest)
+
+
+def _is_instant(kind: dt.DataType, spec: ShopSpec) -> bool:
+    """Whether values of a typed column are instants: with a zone, or where the shop says that those without are UTC."""
+    is_naive_fine = (kind.is_timestamp() or kind.is_date()) and spec.events.naive_times == "utc"
+    return bool(is_naive_fine or (kind.is_timestamp() and kind.timezone))
 
 
 def _features(table: ir.Table, spec: ShopSpec, id_column: str, is_text: bool) -> ir.Table:
@@ -94,8 +100,7 @@ def _available(table: ir.Table) -> ir.Value:
 def _arrival(table: ir.Table, spec: ShopSpec) -> ir.Value:
     """Instants from times, or from a text whose every value is one; anything else stays what it is."""
     column, kind = table[c.ARRIVES], table[c.ARRIVES].type()
-    if (kind.is_timestamp() and kind.timezone) or (
-            (kind.is_timestamp() or kind.is_date()) and spec.events.naive_times == "utc"):
+    if _is_instant(kind, spec):
         return column.cast(UTC_TIME)
     if not kind.is_string():
         return column
